@@ -1,0 +1,101 @@
+"""The transformer of CLIP (Radford et al. 2021), batch first, on weights in OpenAI layout.
+
+Parameter names are those of the published checkpoints, so that a state dict loads strictly. The
+blocks are open to their users: the text encoder shares the work of common prefixes and both encoders
+leave out what no one reads, and for that they call a block's halves.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation computed in fp32 whatever the precision of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
+
+
+class QuickGELU(nn.Module):
+    """CLIP's activation, x * sigmoid(1.702 x), written so that autograd keeps one tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(1.702 * x) / 1.702
+
+
+class Attention(nn.Module):
+    """The projections of multi-head self-attention, with 64 dimensions a head."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = width // 64
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(..., tokens, width) -> (..., heads, tokens, 64)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+    def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project x (..., tokens, width) to queries, keys and values of the same shape."""
+        return F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+
+    def query(self, x: Tensor) -> Tensor:
+        """Project x to queries only."""
+        width = x.shape[-1]
+        return F.linear(x, self.in_proj_weight[:width], self.in_proj_bias[:width])
+
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Project x to keys and values only."""
+        width = x.shape[-1]
+        return F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **masking: object) -> Tensor:
+        """Scaled dot-product attention of (batch, tokens, width) tensors, heads merged again."""
+        attended = F.scaled_dot_product_attention(
+            self.split_heads(query), self.split_heads(key), self.split_heads(value), **masking
+        )
+        return attended.transpose(-3, -2).flatten(-2)
+
+
+class Block(nn.Module):
+    """One residual block: x + attention(ln_1(x)), then x + mlp(ln_2(x))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.ln_1 = LayerNorm(width)
+        self.attn = Attention(width)
+        self.ln_2 = LayerNorm(width)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
+        self.mlp.add_module("gelu", QuickGELU())
+        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+
+    def add_attended(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block once attention is done; x and attended (..., tokens, width)."""
+        x = x + self.attn.out_proj(attended)
+        return x + self.mlp(self.ln_2(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Unmasked self-attention over x (batch, tokens, width)."""
+        return self.add_attended(x, self.attn.attend(*self.attn.query_key_value(self.ln_1(x))))
+
+    def first_output(self, x: Tensor) -> Tensor:
+        """What `forward` gives at the first position, (batch, 1, width), at a fraction of its cost."""
+        normalised = self.ln_1(x)
+        query = self.attn.query(normalised[:, :1])
+        return self.add_attended(
+            x[:, :1], self.attn.attend(query, *self.attn.key_value(normalised))
+        )
+
+
+class Transformer(nn.Module):
+    """A stack of blocks under the name that checkpoints use."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(Block(width) for _ in range(layers))

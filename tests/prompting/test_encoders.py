@@ -1,0 +1,131 @@
+"""The shared-prefix encoder and the prompted image encoder against the plain formula."""
+
+from __future__ import annotations
+
+import string
+
+import clip
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prompting.backbone import CLIP
+from prompting.class_prompts import class_prompts, layout, plain_prompts
+from prompting.prompted_clip import template_features
+from tests import plain, tiny_clip
+
+MODEL = tiny_clip.build()
+OURS = CLIP(MODEL.state_dict())
+WIDTH = 128
+
+NAMES = st.lists(
+    st.text(string.ascii_letters + string.digits + " _-.,!?()'/&é", min_size=1, max_size=60),
+    min_size=1,
+    max_size=7,
+)
+
+
+def vectors(*shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return (0.3 * torch.randn(*shape, generator=generator)).requires_grad_()
+
+
+def check(ours: torch.Tensor, reference: torch.Tensor, learned: list[torch.Tensor]) -> None:
+    """Features and gradients agree to 1e-5, relative in norm."""
+    weights = torch.linspace(-1, 1, reference.numel()).view_as(reference)
+    gradients = torch.autograd.grad((ours * weights).sum(), learned)
+    references = torch.autograd.grad((reference * weights).sum(), learned)
+    pairs = [(ours, reference), *zip(gradients, references, strict=True)]
+    for value, expected in pairs:
+        assert (value - expected).norm() <= 1e-5 * expected.norm().clamp_min(1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(names=NAMES, position=st.sampled_from(["end", "middle", "front"]), specific=st.booleans())
+def test_any_names_positions_and_class_specific_contexts(names, position, specific) -> None:
+    count = 4
+    context = vectors(len(names), count, WIDTH) if specific else vectors(count, WIDTH)
+    prompts = class_prompts(names, "X X X X", count, position, specific)
+    ours = OURS.text(prompts, context.reshape(-1, WIDTH))
+    reference = plain.text_features(
+        MODEL, *plain.prompt_vectors(MODEL, names, "X X X X", context, position)
+    )
+    check(ours, reference, [context])
+
+
+@settings(max_examples=10, deadline=None)
+@given(names=NAMES, depth=st.integers(1, 4), count=st.integers(1, 4))
+def test_deep_prompts_with_leftover_words(names, depth, count) -> None:
+    context = vectors(count, WIDTH)
+    deep = [vectors(count, WIDTH) for _ in range(depth - 1)]
+    prompts = class_prompts(names, "a photo of a", count)
+    inputs = plain.prompt_vectors(MODEL, names, "a photo of a", context)
+    check(
+        OURS.text(prompts, context, deep),
+        plain.text_features(MODEL, *inputs, deep),
+        [context, *deep],
+    )
+
+
+def test_one_context_an_image() -> None:
+    names = ["cat", "golden retriever", "a very long name of a class indeed", "x"]
+    contexts = vectors(3, 4, WIDTH)
+    ours = OURS.text(class_prompts(names, "a photo of a", 4), contexts)
+    reference = torch.stack(
+        [
+            plain.text_features(MODEL, *plain.prompt_vectors(MODEL, names, "a photo of a", context))
+            for context in contexts
+        ]
+    )
+    check(ours, reference, [contexts])
+
+
+def test_prefix_is_shared_and_nothing_after_eot_is_encoded() -> None:
+    prompts = class_prompts(["cat", "dog", "golden retriever"], "a photo of a", 4)
+    assert len(prompts.prefix) == 5  # SOS and the context
+    assert len(prompts.suffix) == 3 + 3 + 4  # name, full stop, EOT
+    assert len(class_prompts(["cat", "dog"], "X X", 2, "middle").prefix) == 2
+    assert len(class_prompts(["cat", "dog"], "X X", 2, "front").prefix) == 1
+
+
+def test_a_single_class_keeps_its_last_position() -> None:
+    prompts = layout([[7, 8, 9]])
+    assert (len(prompts.prefix), len(prompts.suffix)) == (2, 1)
+
+
+def test_templates_equal_clips_own_text_encoder() -> None:
+    names = ["cat", "aircraft_carrier", "lace-like texture"]
+    templates = ["a photo of a {}.", "{} texture.", "itap of the {}, in a video game."]
+    for template, ours in zip(templates, template_features(OURS, templates, names), strict=True):
+        texts = [template.format(name.replace("_", " ")) for name in names]
+        torch.testing.assert_close(ours, MODEL.encode_text(clip.tokenize(texts)))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3, 4])
+def test_image_encoder_with_deep_prompts(depth: int) -> None:
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    prompts = [vectors(3, WIDTH) for _ in range(depth)]
+    reference = plain.image_features(MODEL, images, prompts)
+    if depth:
+        check(OURS.image(images, prompts), reference, prompts)
+    torch.testing.assert_close(OURS.image(images, prompts), reference, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["VIT", "RESNET"])
+def test_unprompted_encoders_equal_clips_own(kind: str) -> None:
+    seed = 7
+    model = tiny_clip.build(kind, seed)
+    ours = CLIP(model.state_dict())
+    images = torch.randn(2, 3, ours.resolution, ours.resolution)
+    torch.testing.assert_close(ours.image(images), model.encode_image(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_name_that_does_not_fit_is_named() -> None:
+    name = "word " * 80
+    with pytest.raises(ValueError, match="does not fit into CLIP's 77 tokens"):
+        class_prompts(["cat", name], "a photo of a", 4)
+
+
+def test_plain_prompts_share_their_leading_words() -> None:
+    assert len(plain_prompts(["a photo of a cat.", "a photo of a dog."]).prefix) == 5
