@@ -1,0 +1,206 @@
+"""Files, seeds, names and the machine's description."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import os
+import random
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+
+__all__ = [
+    "atomic_write",
+    "check_availability",
+    "check_isfile",
+    "collect_env_info",
+    "download_url",
+    "get_most_similar_str_to_a_from_b",
+    "listdir_nohidden",
+    "mkdir_if_missing",
+    "read_image",
+    "read_json",
+    "set_random_seed",
+    "tolist_if_not",
+    "write_json",
+]
+
+
+def mkdir_if_missing(dirname: str) -> None:
+    """Make a folder and its parents unless they are there; an empty name is the current folder."""
+    if dirname:
+        os.makedirs(dirname, exist_ok=True)
+
+
+def check_isfile(fpath: str) -> bool:
+    """Whether ``fpath`` is a file; warns where it is not."""
+    if os.path.isfile(fpath):
+        return True
+    warnings.warn(f'No file found at "{fpath}"', stacklevel=2)
+    return False
+
+
+def atomic_write(fpath: str, write: Callable[[BinaryIO], Any]) -> None:
+    """Fill a file so that it is seen either whole or not at all.
+
+    Args:
+        fpath: the file; its folder is made.
+        write: writes the content to the open binary file that it is given.
+    """
+    directory = os.path.dirname(fpath)
+    mkdir_if_missing(directory)
+    descriptor, temporary = tempfile.mkstemp(
+        dir=directory or ".", prefix=f".{os.path.basename(fpath)}."
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes files private to their owner; give what open() would have given.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, fpath)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def read_json(fpath: str) -> Any:
+    """The content of a JSON file."""
+    with open(fpath, encoding="utf-8") as stream:
+        return json.load(stream)
+
+
+def write_json(obj: Any, fpath: str) -> None:
+    """Write ``obj`` as JSON; the folder is made."""
+    text = json.dumps(obj, indent=4, separators=(",", ": "))
+    atomic_write(fpath, lambda stream: stream.write(text.encode()))
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's generators, those of CUDA included."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def download_url(url: str, dst: str, from_gdrive: bool = False) -> None:
+    """Download one file; what is at ``dst`` is replaced only when the download is complete.
+
+    Args:
+        url: an address, or with ``from_gdrive`` a Google Drive link or file id.
+        dst: the file to write.
+        from_gdrive: fetch with gdown.
+
+    Raises:
+        RuntimeError: nothing came, or gdown is missing.
+    """
+    mkdir_if_missing(os.path.dirname(dst))
+    print(f"* url: {url}")
+    print(f"* destination: {dst}")
+    partial = dst + ".part"
+    try:
+        if from_gdrive:
+            _download_from_drive(url, partial)
+        else:
+            torch.hub.download_url_to_file(url, partial)
+    except OSError as error:
+        raise RuntimeError(
+            f'Downloading "{url}" failed ({error}). Check the network, or download it by hand '
+            f'and put it at "{dst}".'
+        ) from error
+    os.replace(partial, dst)
+
+
+def _download_from_drive(url: str, dst: str) -> None:
+    try:
+        import gdown
+    except ImportError as error:
+        raise RuntimeError(
+            'Downloading from Google Drive needs gdown: "pip install gdown".'
+        ) from error
+    key = "url" if url.startswith(("http:", "https:")) else "id"
+    if gdown.download(output=dst, **{key: url}) is None:
+        raise OSError("Google Drive gave no file; it may have reached its daily limit")
+
+
+def read_image(path: str) -> Image.Image:
+    """Open an image and convert it to RGB.
+
+    Raises:
+        FileNotFoundError: no such file.
+        OSError: the file is not an image that can be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "No such image; check DATASET.ROOT and that the data set was unpacked completely",
+            path,
+        ) from error
+    except PermissionError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(
+            f'Cannot read the image "{path}" ({error}). It is damaged or not an image: '
+            "fetch it again, or take it out of the data set."
+        ) from error
+
+
+def collect_env_info() -> str:
+    """Versions of the system, PyTorch and what it found, for the log."""
+    from torch.utils.collect_env import get_pretty_env_info
+
+    return f"{get_pretty_env_info()}\n        Pillow ({Image.__version__})"
+
+
+def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
+    """The names in a folder that do not start with a dot."""
+    names = [name for name in os.listdir(path) if not name.startswith(".")]
+    return sorted(names) if sort else names
+
+
+def get_most_similar_str_to_a_from_b(a: str, b: Iterable[str]) -> str | None:
+    """The string of ``b`` that is most like ``a``, upper and lower case alike."""
+    choices = list(b)
+    if not choices:
+        return None
+    return max(
+        choices,
+        key=lambda choice: difflib.SequenceMatcher(None, a.lower(), choice.lower()).ratio(),
+    )
+
+
+def check_availability(requested: str, available: Iterable[str]) -> None:
+    """Check that a name is one of those that exist.
+
+    Raises:
+        ValueError: it is not; the message offers the nearest one and lists all.
+    """
+    available = list(available)
+    if requested in available:
+        return
+    nearest = get_most_similar_str_to_a_from_b(requested, available)
+    offer = f' (do you mean "{nearest}"?)' if nearest is not None else ""
+    raise ValueError(
+        f'The requested one is expected to belong to {available}, but got "{requested}"{offer}'
+    )
+
+
+def tolist_if_not(x: Any) -> list:
+    """``x`` itself where it is a list, else ``[x]``."""
+    return x if isinstance(x, list) else [x]

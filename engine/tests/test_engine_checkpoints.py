@@ -1,0 +1,144 @@
+"""Checkpoints: place, names, keys, and what happens when they are missing or damaged."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from dassl.utils import (
+    load_checkpoint,
+    load_pretrained_weights,
+    resume_from_checkpoint,
+    save_checkpoint,
+)
+from torch import nn
+
+
+def state_of(model, epoch=3):
+    return {
+        "state_dict": model.state_dict(),
+        "epoch": epoch,
+        "optimizer": None,
+        "scheduler": None,
+        "val_result": 12.5,
+    }
+
+
+def assert_equal(one, other):
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_place_name_and_pointer(tmp_path):
+    model = nn.Linear(2, 2)
+    folder = tmp_path / "deep" / "model"
+    save_checkpoint(state_of(model), str(folder))
+    assert sorted(os.listdir(folder)) == ["checkpoint", "model.pth.tar-3"]
+    assert (folder / "checkpoint").read_text() == "model.pth.tar-3\n"
+    checkpoint = load_checkpoint(str(folder / "model.pth.tar-3"))
+    assert set(checkpoint) == {"state_dict", "epoch", "optimizer", "scheduler", "val_result"}
+    assert checkpoint["val_result"] == 12.5
+
+    save_checkpoint(state_of(model, epoch=4), str(folder), is_best=True)
+    assert (folder / "checkpoint").read_text() == "model.pth.tar-4\n"
+    assert load_checkpoint(str(folder / "model-best.pth.tar"))["epoch"] == 4
+    assert load_checkpoint(str(folder / "model.pth.tar-3"))["epoch"] == 3
+
+
+def test_the_prefix_of_data_parallel_is_dropped(tmp_path):
+    state = {"state_dict": nn.DataParallel(nn.Linear(2, 2)).state_dict(), "epoch": 1}
+    save_checkpoint(state, str(tmp_path))
+    assert set(load_checkpoint(str(tmp_path / "model.pth.tar-1"))["state_dict"]) == {
+        "weight",
+        "bias",
+    }
+    assert set(state["state_dict"]) == {"module.weight", "module.bias"}
+
+
+def test_an_interrupted_save_leaves_the_earlier_file(tmp_path, monkeypatch):
+    model = nn.Linear(2, 2)
+    save_checkpoint(state_of(model), str(tmp_path))
+    before = (tmp_path / "model.pth.tar-3").read_bytes()
+
+    def interrupted(state, stream):
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(state_of(model), str(tmp_path))
+    assert (tmp_path / "model.pth.tar-3").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model.pth.tar-3"]
+
+
+def test_files_have_ordinary_permissions(tmp_path):
+    save_checkpoint(state_of(nn.Linear(2, 2)), str(tmp_path))
+    (tmp_path / "ordinary").write_text("")
+    expected = (tmp_path / "ordinary").stat().st_mode
+    assert (tmp_path / "model.pth.tar-3").stat().st_mode == expected
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"model\.pth\.tar-9.*--load-epoch"):
+        load_checkpoint(str(tmp_path / "model.pth.tar-9"))
+    with pytest.raises(ValueError, match="path is None"):
+        load_checkpoint(None)
+    with pytest.raises(FileNotFoundError, match=r"checkpoint\" is missing"):
+        resume_from_checkpoint(str(tmp_path), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.95])
+def test_truncated_files_are_named(tmp_path, keep):
+    save_checkpoint(state_of(nn.Linear(20, 20)), str(tmp_path))
+    path = tmp_path / "model.pth.tar-3"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(RuntimeError, match=r"model\.pth\.tar-3.*damaged") as error:
+        load_checkpoint(str(path))
+    assert error.value.__cause__ is not None
+
+
+class Payload:
+    """Unpickling it would run a command."""
+
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def test_pickled_code_is_not_run(tmp_path, monkeypatch):
+    path = tmp_path / "model.pth.tar-1"
+    torch.save({"state_dict": {}, "epoch": 1, "extra": Payload()}, path)
+    monkeypatch.setattr(os, "system", lambda command: pytest.fail("ran"))
+    with pytest.raises(RuntimeError, match=r"model\.pth\.tar-1.*could run code"):
+        load_checkpoint(str(path))
+
+
+def test_resume_restores_model_and_optimizer(tmp_path):
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    state = {**state_of(model), "optimizer": optimizer.state_dict()}
+    save_checkpoint(state, str(tmp_path))
+
+    other = nn.Linear(2, 2)
+    other_optimizer = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
+    assert resume_from_checkpoint(str(tmp_path), other, other_optimizer) == 3
+    assert_equal(model, other)
+    assert other_optimizer.param_groups[0]["lr"] == 0.5
+    momentum = other_optimizer.state[other.weight]["momentum_buffer"]
+    assert torch.equal(momentum, optimizer.state[model.weight]["momentum_buffer"])
+
+
+def test_pretrained_weights_match_by_name_and_shape(tmp_path, capsys):
+    source = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
+    target = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 5))
+    torch.save({"state_dict": source.state_dict(), "epoch": 1}, tmp_path / "weights")
+    load_pretrained_weights(target, str(tmp_path / "weights"))
+    assert_equal(source[0], target[0])
+    printed = capsys.readouterr().out
+    assert "Loaded 2 of 4 weights" in printed
+    assert "1.weight" in printed
+    with pytest.warns(UserWarning, match="No weight was loaded"):
+        load_pretrained_weights(nn.Linear(7, 7), str(tmp_path / "weights"))
