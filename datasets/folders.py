@@ -1,0 +1,133 @@
+"""Listing images in class folders, and splitting them where no split is given."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from dassl.data.datasets import Datum
+
+from .few_shot import Splits, abbreviate
+
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif",
+)  # fmt: skip
+SPLIT_SEED = 0
+"""Made splits do not depend on the run's SEED: all seeds train and test on the same images."""
+
+
+def list_classes(folder: str) -> list[str]:
+    """Names of the class folders in ``folder``, sorted; hidden ones do not count.
+
+    Raises:
+        FileNotFoundError: ``folder`` is missing, or holds no folders.
+        NotADirectoryError: ``folder`` is a file.
+        PermissionError: ``folder`` cannot be listed.
+    """
+    names = sorted(e.name for e in _scan(folder) if e.is_dir() and not e.name.startswith("."))
+    if not names:
+        raise FileNotFoundError(
+            f"{folder} holds no class folders. Expected is {folder}/CLASS/*.jpg"
+        )
+    return names
+
+
+def list_images(folder: str) -> list[str]:
+    """Names of the image files in a class folder, sorted; other files are left out and said.
+
+    Raises:
+        ValueError: there is no image.
+        FileNotFoundError, NotADirectoryError, PermissionError: as `list_classes`.
+    """
+    names = sorted(e.name for e in _scan(folder) if not e.name.startswith(".") and not e.is_dir())
+    images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    if len(images) < len(names):
+        others = (name for name in names if not name.lower().endswith(IMAGE_SUFFIXES))
+        print(f"{folder}: left out, not images by their names: {abbreviate(others)}")
+    if not images:
+        raise ValueError(
+            f"The class folder {folder} holds no images. Add images "
+            f"({', '.join(IMAGE_SUFFIXES)}) or remove the folder."
+        )
+    return images
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file, stripped, without empty ones."""
+    with open(path, encoding="utf-8") as file:
+        return [line.strip() for line in file if line.strip()]
+
+
+def read_class_folders(
+    folder: str,
+    classes: Sequence[str] | None = None,
+    class_names: Mapping[str, str] | None = None,
+) -> list[Datum]:
+    """The images in ``folder/CLASS``, labelled by the order of ``classes`` (all folders, sorted,
+    where None); ``class_names`` renames a folder's class."""
+    items = []
+    for label, name in enumerate(list_classes(folder) if classes is None else classes):
+        class_folder = os.path.join(folder, name)
+        class_name = (class_names or {}).get(name, name)
+        items += [
+            Datum(impath=os.path.join(class_folder, image), label=label, classname=class_name)
+            for image in list_images(class_folder)
+        ]
+    return items
+
+
+def split_by_class(items: Iterable[Datum], train: float = 0.5, val: float = 0.2) -> Splits:
+    """Shuffle each class and cut it into train, val and the rest, test (published: 50/20/30).
+
+    Raises:
+        ValueError: a class has too few images for each part to get one.
+    """
+    source = random.Random(SPLIT_SEED)
+    parts: Splits = Splits([], [], [])
+    for of_class in _by_label(items):
+        source.shuffle(of_class)
+        first = round(len(of_class) * train)
+        second = first + round(len(of_class) * val)
+        for part, taken in zip(
+            parts, (of_class[:first], of_class[first:second], of_class[second:]), strict=True
+        ):
+            if not taken:
+                raise ValueError(
+                    f"Class {of_class[0].classname!r} has {len(of_class)} images, too few to split "
+                    "into train, val and test. Add images, or give a split."
+                )
+            part.extend(taken)
+    return parts
+
+
+def split_validation(trainval: Iterable[Datum], val: float = 0.2) -> tuple[list, list]:
+    """Shuffle each class and cut it into train and val, the latter first (published: 20% val)."""
+    source = random.Random(SPLIT_SEED)
+    train_items, val_items = [], []
+    for of_class in _by_label(trainval):
+        source.shuffle(of_class)
+        cut = round(len(of_class) * val)
+        val_items += of_class[:cut]
+        train_items += of_class[cut:]
+    return train_items, val_items
+
+
+def _by_label(items: Iterable[Datum]) -> list[list[Datum]]:
+    by_label: dict[int, list[Datum]] = defaultdict(list)
+    for item in items:
+        by_label[item.label].append(item)
+    return [by_label[label] for label in sorted(by_label)]
+
+
+def _scan(folder: str) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"The folder {folder} does not exist.") from error
+    except NotADirectoryError as error:
+        raise NotADirectoryError(f"{folder} is a file; a folder is expected.") from error
+    except PermissionError as error:
+        raise PermissionError(f"No permission to list {folder}. Ask its owner.") from error

@@ -1,0 +1,58 @@
+"""ImageNetV2 (matched frequency): new test images for ImageNet's classes."""
+
+from __future__ import annotations
+
+import os
+
+from dassl.data.datasets import DATASET_REGISTRY, Datum
+
+from .few_shot import Splits, abbreviate
+from .folders import list_classes, list_images
+from .recipe import MIRROR, Piece, Recipe, Source, imagenet_class_names
+from .synsets import SynsetDataset, read_class_names
+
+IMAGES = "imagenetv2-matched-frequency-format-val"
+
+
+@DATASET_REGISTRY.register()
+class ImageNetV2(SynsetDataset):
+    """Test only.  Its folders are numbers, 0 to 999: positions in classnames.txt."""
+
+    dataset_dir = "imagenetv2"
+    image_dir = IMAGES
+    recipe = Recipe(
+        classes=1000,
+        test=10000,
+        mirror=MIRROR + "imagenetv2.zip",
+        pieces=(
+            Piece(
+                (IMAGES,),
+                (
+                    Source(
+                        "https://s3-us-west-2.amazonaws.com/imagenetv2public/"
+                        "imagenetv2-matched-frequency.tar.gz",
+                        take={IMAGES: IMAGES},
+                    ),
+                ),
+            ),
+            imagenet_class_names(),
+        ),
+    )
+
+    @classmethod
+    def read(cls, dataset_dir: str) -> Splits:
+        folder = os.path.join(dataset_dir, IMAGES)
+        names = list(read_class_names(dataset_dir).values())
+        folders = list_classes(folder)
+        if strange := [n for n in folders if not n.isdecimal() or int(n) >= len(names)]:
+            raise ValueError(
+                f"{folder} holds {abbreviate(strange)}; expected are folders 0 to {len(names) - 1}, "
+                "positions in classnames.txt. Remove what does not belong there."
+            )
+        labels = sorted(map(int, folders))
+        items = [
+            Datum(impath=f"{folder}/{label}/{image}", label=label, classname=names[label])
+            for label in labels
+            for image in list_images(os.path.join(folder, str(label)))
+        ]
+        return Splits([], [], items)

@@ -1,0 +1,61 @@
+"""Oxford Flowers: 102 kinds of flowers, all images in one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from dassl.data.datasets import DATASET_REGISTRY, Datum
+
+from .few_shot import FewShotDataset, Splits
+from .folders import split_by_class
+from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+
+
+@DATASET_REGISTRY.register()
+class OxfordFlowers(FewShotDataset):
+    """Without a split file, imagelabels.mat (labels from 1) and cat_to_name.json are split
+    50/20/30."""
+
+    dataset_dir = "oxford_flowers"
+    image_dir = "jpg"
+    split_file = "split_zhou_OxfordFlowers.json"
+    recipe = Recipe(
+        classes=102,
+        train=4093,
+        val=1633,
+        test=2463,
+        mirror=MIRROR + "oxford_flowers.zip",
+        pieces=(
+            Piece(
+                ("jpg",),
+                (
+                    Source(
+                        "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
+                        take={"jpg": "jpg"},
+                    ),
+                ),
+            ),
+            file_on_drive(
+                "split_zhou_OxfordFlowers.json",
+                "1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT",
+                "2f50c42fc1a17ca13c271cb4269b1347bdb43d2be672e34f74a4e4cbfbcca794",
+            ),
+        ),
+    )
+
+    @classmethod
+    def make_split(cls, dataset_dir: str, image_dir: str) -> Splits:
+        from scipy.io import loadmat
+
+        labels = loadmat(os.path.join(dataset_dir, "imagelabels.mat"))["labels"][0]
+        with open(os.path.join(dataset_dir, "cat_to_name.json"), encoding="utf-8") as file:
+            names = json.load(file)
+        return split_by_class(
+            Datum(
+                impath=os.path.join(image_dir, f"image_{number:05d}.jpg"),
+                label=int(label) - 1,
+                classname=names[str(label)],
+            )
+            for number, label in enumerate(labels, start=1)
+        )

@@ -1,0 +1,123 @@
+"""`python -m datasets.check`: what it calls complete, and what it says otherwise."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dassl.data.datasets import DATASET_REGISTRY
+
+from datasets.check import check, check_pictures, main
+from datasets.recipe import Piece, Source
+from tests.datasets.miniature import TREES, class_folders
+from tests.datasets.test_few_shot import SHARED
+
+FGVC = DATASET_REGISTRY.get("FGVCAircraft")
+
+
+@pytest.fixture
+def small_fgvc(tmp_path, monkeypatch):
+    """A complete miniature of a dataset without a split file, published as being that small."""
+    TREES["FGVCAircraft"](tmp_path)
+    monkeypatch.setattr(FGVC, "recipe", replace(FGVC.recipe, classes=3, train=18, val=15, test=12))
+    return tmp_path
+
+
+def test_complete(small_fgvc, capsys):
+    assert main(["fgvc_aircraft", "--root", str(small_fgvc)]) == 0
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line.split() == ["FGVCAircraft", "yes", "3", "18", "15", "12"]
+
+
+def test_missing_and_unreadable_images_are_named(small_fgvc, capsys):
+    images = sorted((small_fgvc / "fgvc_aircraft/images").iterdir())
+    images[0].unlink()
+    os.truncate(images[1], images[1].stat().st_size // 2)
+    images[2].write_text("not an image")
+    images[3].write_bytes(b"")
+    assert main(["FGVCAircraft", "--root", str(small_fgvc)]) == 1
+    out = capsys.readouterr().out
+    assert f"1 images are missing: {images[0].name}." in out
+    assert f"3 images cannot be read: {', '.join(i.name for i in images[1:4])}." in out
+    assert "next: Put good copies" in out
+    assert main(["FGVCAircraft", "--root", str(small_fgvc), "--names-only"]) == 1
+    assert "cannot be read" not in capsys.readouterr().out
+
+
+def test_counts_that_are_not_the_published_ones(small_fgvc):
+    path = small_fgvc / "fgvc_aircraft/images_variant_val.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    report = check("FGVCAircraft", FGVC, str(small_fgvc))
+    assert report.counts == ("3", "18", "14 of 15", "12")
+    assert "not the published ones" in report.problems[0]
+
+
+def test_missing_dataset_and_no_name(tmp_path, capsys):
+    assert main(["--root", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    for name in TREES:
+        assert f"python -m datasets.download {name} --root {tmp_path}" in out
+
+
+def test_missing_root(tmp_path, capsys):
+    assert main(["dtd", "--root", str(tmp_path / "absent")]) == 1
+    assert "absent does not exist" in capsys.readouterr().out
+
+
+def test_unknown_name(tmp_path, capsys):
+    assert main(["caltech", "--root", str(tmp_path)]) == 2
+    assert "Did you mean caltech101" in capsys.readouterr().err
+
+
+def test_own_split_and_changed_split_are_not_complete(tmp_path, monkeypatch):
+    dataset = DATASET_REGISTRY.get("EuroSAT")
+    TREES["EuroSAT"](tmp_path)
+    report = check("EuroSAT", dataset, str(tmp_path))
+    assert "There is no split_zhou_EuroSAT.json" in report.problems[0]
+    (tmp_path / "eurosat/split_zhou_EuroSAT.json").write_text('{"train":[],"val":[],"test":[]}')
+    report = check("EuroSAT", dataset, str(tmp_path))
+    assert "differs from the published split" in report.problems[0]
+    piece = Piece(("split_zhou_EuroSAT.json",), (Source("http://localhost/"),))
+    monkeypatch.setattr(dataset, "recipe", replace(dataset.recipe, pieces=(piece,)))
+    assert "differs" not in " ".join(check("EuroSAT", dataset, str(tmp_path)).problems)
+
+
+def test_own_pictures(tmp_path, capsys):
+    class_folders(tmp_path / "train", ["cat", "dog"], 3)
+    class_folders(tmp_path / "test", ["cat", "dog"], 2)
+    assert main(["--pictures", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split() == [
+        "MyImages",
+        "yes",
+        "2",
+        "6",
+        "0",
+        "4",
+    ]
+    (tmp_path / "train/cat/cat_0001.jpg").write_text("broken")
+    report = check_pictures(str(tmp_path))
+    assert report.problems == ["1 images cannot be read: train/cat/cat_0001.jpg."]
+
+
+def test_caltech101_is_complete_and_the_first_missing_file_is_named(tmp_path, capsys):
+    source = SHARED / "data/caltech-101"
+    if not source.is_dir():
+        pytest.skip(f"no Caltech101 photographs in {source}")
+    folder = tmp_path / "caltech-101"
+    (folder / "101_ObjectCategories").mkdir(parents=True)
+    shutil.copy(source / "split_zhou_Caltech101.json", folder)
+    for each in (source / "101_ObjectCategories").iterdir():
+        (folder / "101_ObjectCategories" / each.name).symlink_to(each)
+    assert main(["caltech101", "--root", str(tmp_path)]) == 0
+    ant = folder / "101_ObjectCategories/ant"
+    images = Path(os.readlink(ant))
+    ant.unlink()
+    ant.mkdir()
+    for image in sorted(images.iterdir())[1:]:
+        (ant / image.name).symlink_to(image)
+    capsys.readouterr()
+    assert main(["caltech101", "--root", str(tmp_path), "--names-only"]) == 1
+    assert "1 images are missing: ant/image_0001.jpg." in capsys.readouterr().out
