@@ -1,0 +1,111 @@
+"""A miniature Caltech101 on disk, a tiny CLIP, and one call that runs train.py on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import train
+from tests import tiny_clip
+
+CLASSES = ["ant", "barrel", "cougar_face", "dollar bill", "ewer", "ferry"]
+SETTINGS = {
+    "INPUT.SIZE": "(32, 32)",
+    "DATASET.NUM_SHOTS": "4",
+    "DATALOADER.NUM_WORKERS": "0",
+    "DATALOADER.TRAIN_X.BATCH_SIZE": "4",
+    "OPTIM.NAME": "sgd",
+    "OPTIM.LR": "0.0025",
+    "OPTIM.MAX_EPOCH": "3",
+    "OPTIM.LR_SCHEDULER": "cosine",
+    "OPTIM.WARMUP_EPOCH": "1",
+    "OPTIM.WARMUP_TYPE": "constant",
+    "INPUT.TRANSFORMS": "('random_resized_crop', 'random_flip', 'normalize')",
+    "TRAINER.COOP.PREC": "fp32",
+    "TRAINER.COCOOP.PREC": "fp32",
+    "TRAINER.IVLP.PREC": "fp32",
+    "TRAINER.PROMPTSRC.PREC": "fp32",
+    "TRAINER.COOP.N_CTX": "4",
+    "TRAINER.COCOOP.N_CTX": "4",
+    "TRAINER.IVLP.PROMPT_DEPTH_TEXT": "3",
+    "TRAINER.IVLP.PROMPT_DEPTH_VISION": "2",
+    "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT": "3",
+    "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION": "2",
+    "TRAINER.PROMPTSRC.GPA_MEAN": "2",
+}
+LEARNING = ["CoOp", "CoCoOp", "IVLP", "PromptSRC"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    # tiny models gain nothing from threads, and figures must not depend on how many there are
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for tiny CLIPs; `tiny_clip.write` puts them there."""
+    return tmp_path_factory.mktemp("backbones")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with six classes of noisy pictures in Caltech101's layout."""
+    root = tmp_path_factory.mktemp("data")
+    folder = root / "caltech-101"
+    random = np.random.default_rng(0)
+    split: dict[str, list] = {"train": [], "val": [], "test": []}
+    for label, name in enumerate(CLASSES):
+        (folder / "101_ObjectCategories" / name).mkdir(parents=True)
+        tint = random.integers(0, 256, 3)
+        for index, part in enumerate(["train"] * 5 + ["val"] * 2 + ["test"] * 3):
+            pixels = (random.integers(0, 256, (40, 48, 3)) + tint) // 2
+            path = f"{name}/image_{index:04d}.jpg"
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "101_ObjectCategories" / path)
+            split[part].append([path, label, name])
+    (folder / "split_zhou_Caltech101.json").write_text(json.dumps(split))
+    return root
+
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def run(data: Path, backbones: Path, tmp_path: Path) -> Run:
+    """Call train.py: run(method, output name, *flags, KEY=value with __ for dots) -> output."""
+
+    def call(method: str, output: str = "run", *flags: str, **settings: str) -> Path:
+        options = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
+        backbone = options.pop("MODEL.BACKBONE.NAME", str(tiny_clip.write(backbones)))
+        root = options.pop("DATASET.ROOT", str(data))
+        train.main(
+            [
+                *("--root", root, "--seed", "1", "--trainer", method, "--backbone", backbone),
+                *("--dataset-config-file", "configs/datasets/caltech101.yaml"),
+                *("--output-dir", str(tmp_path / output)),
+                *flags,
+                *(part for pair in options.items() for part in pair),
+            ]
+        )
+        return tmp_path / output
+
+    return call
+
+
+def learned(output: Path, epoch: int = 3) -> dict[str, torch.Tensor]:
+    """The tensors of a run's checkpoint."""
+    (path,) = output.glob(f"*/model.pth.tar-{epoch}")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    """Equal to the last bit."""
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name

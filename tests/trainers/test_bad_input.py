@@ -1,0 +1,219 @@
+"""What users get wrong: every message names what was wrong, what was expected and what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import tiny_clip
+
+from .conftest import Run
+
+
+@pytest.fixture
+def copied_data(data: Path, tmp_path: Path) -> Path:
+    """A copy of the data that a test may spoil."""
+    return shutil.copytree(data, tmp_path / "data")
+
+
+def test_unknown_trainer(run: Run) -> None:
+    with pytest.raises(ValueError, match="PromptSRC"):
+        run("PromtSRC")
+
+
+def test_unknown_dataset(run: Run) -> None:
+    with pytest.raises(ValueError, match="Caltech101"):
+        run("CoOp", DATASET__NAME="Caltech11")
+
+
+def test_missing_data_root(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere.* does not exist"):
+        run("CoOp", DATASET__ROOT=str(tmp_path / "nowhere"))
+
+
+def test_missing_image(run: Run, copied_data: Path) -> None:
+    (copied_data / "caltech-101/101_ObjectCategories/ant/image_0000.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"ant/image_0000\.jpg"):
+        run("CoOp", DATASET__ROOT=str(copied_data))
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_corrupt_image_is_named(run: Run, copied_data: Path, workers: str) -> None:
+    image = copied_data / "caltech-101/101_ObjectCategories/ant/image_0007.jpg"
+    image.write_bytes(image.read_bytes()[:100])
+    with pytest.raises(Exception, match=r"ant/image_0007\.jpg"):
+        run(
+            "ZeroshotCLIP",
+            "run",
+            "--eval-only",
+            DATASET__ROOT=str(copied_data),
+            DATALOADER__NUM_WORKERS=workers,
+        )
+
+
+def test_fewer_words_than_context_vectors(run: Run) -> None:
+    with pytest.raises(ValueError, match="has 2 tokens, fewer than the 4 context vectors"):
+        run("PromptSRC", TRAINER__PROMPTSRC__CTX_INIT="a photo")
+
+
+def test_class_name_that_does_not_fit(run: Run, copied_data: Path) -> None:
+    path = copied_data / "caltech-101/split_zhou_Caltech101.json"
+    path.write_text(path.read_text().replace('"ewer"', f'"{"ewer " * 80}"'))
+    with pytest.raises(ValueError, match="does not fit into CLIP's 77 tokens"):
+        run("CoOp", DATASET__ROOT=str(copied_data))
+
+
+def test_input_size_that_is_not_the_backbones(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"INPUT.SIZE is \(224, 224\).*takes images of 32 x 32"):
+        run("CoOp", INPUT__SIZE="(224, 224)")
+
+
+def test_output_folder_of_another_configuration(run: Run) -> None:
+    output = run("CoOp", OPTIM__MAX_EPOCH="1")
+    before = sorted(output.rglob("model*"))
+    with pytest.raises(ValueError, match=r"OPTIM.LR was 0.0025 and is 0.1"):
+        run("CoOp", OPTIM__MAX_EPOCH="1", OPTIM__LR="0.1")
+    assert sorted(output.rglob("model*")) == before
+
+
+def test_keys_that_do_not_make_another_experiment(run: Run) -> None:
+    run("CoOp", OPTIM__MAX_EPOCH="1")
+    run("CoOp", OPTIM__MAX_EPOCH="1", DATALOADER__NUM_WORKERS="1", TRAIN__PRINT_FREQ="1")
+
+
+def test_unknown_backbone_lists_what_is_there(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"did you mean 'ViT-B/16'.*RN101") as error:
+        run("CoOp", MODEL__BACKBONE__NAME="ViTB/16")
+    assert "ViT-L/14@336px" in str(error.value)
+
+
+def test_backbone_file_that_is_no_clip(run: Run, tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="does not hold a CLIP in OpenAI layout"):
+        run("CoOp", MODEL__BACKBONE__NAME=str(tmp_path / "other.pt"))
+
+
+def test_truncated_backbone(run: Run, backbones: Path, tmp_path: Path) -> None:
+    whole = tiny_clip.write(backbones).read_bytes()
+    (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"half\.pt cannot be read"):
+        run("CoOp", MODEL__BACKBONE__NAME=str(tmp_path / "half.pt"))
+
+
+@pytest.mark.parametrize("method", ["IVLP", "PromptSRC"])
+def test_deep_vision_prompts_on_a_resnet(method: str, run: Run, backbones: Path) -> None:
+    resnet = str(tiny_clip.write(backbones, "RESNET", 11))
+    with pytest.raises(ValueError, match="is a ResNet, and deep vision prompts need"):
+        run(method, MODEL__BACKBONE__NAME=resnet, INPUT__SIZE="(64, 64)")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "amp"])
+def test_half_precision_on_a_cpu_is_refused(run: Run, precision: str) -> None:
+    with pytest.raises(ValueError, match=f"PREC {precision} needs a CUDA device"):
+        run("CoOp", TRAINER__COOP__PREC=precision, USE_CUDA="False")
+
+
+def test_unknown_precision(run: Run) -> None:
+    with pytest.raises(ValueError, match="choose one of fp32, fp16, amp, bf16"):
+        run("CoOp", TRAINER__COOP__PREC="fp8")
+
+
+def test_text_depth_below_one(run: Run) -> None:
+    with pytest.raises(ValueError, match="PROMPT_DEPTH_TEXT is 0: expected at least 1"):
+        run("IVLP", TRAINER__IVLP__PROMPT_DEPTH_TEXT="0")
+
+
+def test_zero_shot_cannot_be_trained(run: Run) -> None:
+    with pytest.raises(ValueError, match="run it with --eval-only"):
+        run("ZeroshotCLIP")
+
+
+def test_gaussian_beyond_all_epochs(run: Run) -> None:
+    with pytest.raises(ValueError, match="gives no weight to any of the epochs 1 to 3"):
+        run("PromptSRC", TRAINER__PROMPTSRC__GPA_MEAN="300")
+
+
+def evaluate(run: Run, method: str, trained: Path, **settings: str) -> None:
+    run(
+        method,
+        "evaluated",
+        "--eval-only",
+        "--model-dir",
+        str(trained),
+        "--load-epoch",
+        "1",
+        **settings,
+    )
+
+
+@pytest.fixture
+def trained(run: Run) -> Path:
+    return run("PromptSRC", "trained", OPTIM__MAX_EPOCH="1", TRAINER__PROMPTSRC__GPA_MEAN="1")
+
+
+def test_checkpoint_of_another_depth(run: Run, trained: Path) -> None:
+    with pytest.raises(ValueError, match=r"prompt_depth_vision is 2 in the file and 3 here"):
+        evaluate(run, "PromptSRC", trained, TRAINER__PROMPTSRC__PROMPT_DEPTH_VISION="3")
+
+
+def test_checkpoint_of_another_context_length(run: Run, trained: Path) -> None:
+    with pytest.raises(ValueError, match=r"context_length_text is 4 in the file and 3 here"):
+        evaluate(run, "PromptSRC", trained, TRAINER__PROMPTSRC__N_CTX_TEXT="3")
+
+
+def test_checkpoint_of_another_method(run: Run, trained: Path) -> None:
+    with pytest.raises(ValueError, match=r"method is 'PromptSRC' in the file and 'IVLP' here"):
+        evaluate(run, "IVLP", trained)
+
+
+def test_checkpoint_of_another_backbone(run: Run, trained: Path, backbones: Path) -> None:
+    other = str(tiny_clip.write(backbones, seed=8))
+    with pytest.raises(ValueError, match=r"backbone is '.*' in the file and '.*' here"):
+        evaluate(run, "PromptSRC", trained, MODEL__BACKBONE__NAME=other)
+
+
+def test_backbone_moved_to_another_path(run: Run, trained: Path, backbones: Path) -> None:
+    moved = shutil.copy(tiny_clip.write(backbones), backbones / "moved.pt")
+    evaluate(run, "PromptSRC", trained, MODEL__BACKBONE__NAME=str(moved))
+
+
+def test_truncated_checkpoint(run: Run, trained: Path) -> None:
+    path = trained / "VLPromptLearner" / "model.pth.tar-1"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"model\.pth\.tar-1 cannot be read.*truncated"):
+        evaluate(run, "PromptSRC", trained)
+
+
+def test_missing_checkpoint_lists_what_is_there(run: Run, trained: Path) -> None:
+    flags = ("--eval-only", "--model-dir", str(trained), "--load-epoch", "7")
+    with pytest.raises(ValueError, match=r"no checkpoint .*tar-7; .* holds model\.pth\.tar-1"):
+        run("PromptSRC", "evaluated", *flags)
+
+
+def test_class_specific_contexts_serve_no_other_classes(run: Run) -> None:
+    settings = {"TRAINER__COOP__CSC": "True", "OPTIM__MAX_EPOCH": "1"}
+    trained = run("CoOp", "trained", DATASET__SUBSAMPLE_CLASSES="base", **settings)
+    with pytest.raises(
+        ValueError, match=r"classnames is .*'ant'.* in the file and .*'ferry'.* here"
+    ):
+        evaluate(run, "CoOp", trained, DATASET__SUBSAMPLE_CLASSES="new", **settings)
+
+
+def test_configuration_file_that_is_not_there(run: Run) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no configuration .*vit_b16_ctxv1"):
+        run("CoOp", "run", "--config-file", "configs/trainers/CoOp/vit_b17.yaml")
+
+
+def test_weights_and_gaussian_take_whole_and_broken_numbers(run: Run) -> None:
+    output = run(
+        "PromptSRC",
+        OPTIM__MAX_EPOCH="1",
+        TRAINER__PROMPTSRC__TEXT_LOSS_WEIGHT="12.5",
+        TRAINER__PROMPTSRC__GPA_MEAN="1",
+    )
+    config = json.loads((output / "results.json").read_text())["config"]["TRAINER"]["PROMPTSRC"]
+    assert (config["TEXT_LOSS_WEIGHT"], config["GPA_MEAN"]) == (12.5, 1.0)

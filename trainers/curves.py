@@ -1,0 +1,75 @@
+"""What changes over a training: losses, rate and time of every epoch, and tests in between."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prompting.checkpoints import write_atomically
+
+CURVES_FILE = "curves.json"
+
+
+class Curves:
+    """The file curves.json of a run: {"epochs": [...], "tests": [...]}.
+
+    An epoch: its number from 1, steps, seconds, learning rate at its end, and the mean of every value
+    that forward_backward returns. A test: epoch, prompts ("current" or "average"), classes, total
+    and accuracy in percent. Written whole after each epoch; a resumed run keeps the epochs it keeps.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, Any]] = []
+        self.tests: list[dict[str, Any]] = []
+        self.start_epoch_anew()
+
+    def resume(self, directory: str | Path, epochs_done: int) -> None:
+        """Take over what a folder's file says of the epochs that count as done."""
+        path = Path(directory, CURVES_FILE)
+        if epochs_done and path.is_file():
+            kept = json.loads(path.read_text())
+            self.epochs = [e for e in kept["epochs"] if e["epoch"] <= epochs_done]
+            self.tests = [t for t in kept["tests"] if t["epoch"] <= epochs_done]
+
+    def start_epoch_anew(self) -> None:
+        """Forget the steps since the last epoch's end."""
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._steps = 0
+        self._since = time.perf_counter()
+
+    def add_step(self, summary: Mapping[str, float]) -> None:
+        """Count a step and what forward_backward said of it."""
+        self._steps += 1
+        for name, value in summary.items():
+            self._sums[name] += value
+
+    def end_epoch(self, epoch: int, learning_rate: float) -> None:
+        """Sum up the steps since the last call, as epoch number `epoch`, counted from 1."""
+        means = {name: value / self._steps for name, value in self._sums.items()}
+        self.epochs.append(
+            {
+                "epoch": epoch,
+                "steps": self._steps,
+                "seconds": time.perf_counter() - self._since,
+                "learning_rate": learning_rate,
+                **means,
+            }
+        )
+        self.start_epoch_anew()
+
+    def add_test(self, **test: Any) -> None:
+        """Add the result of a test."""
+        self.tests.append(test)
+
+    def tested(self, epoch: int) -> bool:
+        """Whether there are tests of an epoch."""
+        return any(test["epoch"] == epoch for test in self.tests)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the file."""
+        text = json.dumps({"epochs": self.epochs, "tests": self.tests}, indent=1)
+        write_atomically(Path(directory, CURVES_FILE), lambda path: path.write_text(text + "\n"))

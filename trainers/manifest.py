@@ -1,0 +1,125 @@
+"""manifest.json beside each result: all that one needs to know to make, or doubt, the number."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prompting.checkpoints import write_atomically
+
+from .results import plain_config
+
+MANIFEST_FILE = "manifest.json"
+_PACKAGES = ("torch", "torchvision", "clip-anytorch", "numpy", "pillow", "yacs", "dassl-engine")
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def data_digest(items: Iterable, folder: str) -> str:
+    """A digest of images and their classes, in order, whatever root they lie under.
+
+    Args:
+        items: Dassl's Datum.
+        folder: what the image paths are taken relative to.
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        path = os.path.relpath(item.impath, folder) if folder else item.impath
+        digest.update(f"{path}\t{item.label}\t{item.classname}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _git_commit() -> str | None:
+    """The commit of this checkout, with "+changes" where files differ from it."""
+    try:
+        git = ["git", "-C", str(_ROOT)]
+        kind = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        if (
+            Path(subprocess.run([*git, "rev-parse", "--show-toplevel"], **kind).stdout.strip())
+            != _ROOT
+        ):
+            return None
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], **kind).stdout.strip()
+        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], **kind).stdout
+        return commit + ("+changes" if changes else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _peak_memory(device: torch.device) -> dict[str, int]:
+    """Bytes: of this process without its workers, and of tensors on the device."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    memory = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if device.type == "cuda":
+        memory["device"] = torch.cuda.max_memory_allocated(device)
+    return memory
+
+
+def write_manifest(trainer: Any, test_seconds: float) -> None:
+    """Write manifest.json into the output folder after a test.
+
+    Args:
+        trainer: the trainer that has been tested.
+        test_seconds: how long the test took.
+    """
+    dataset, device, epochs = trainer.dm.dataset, trainer.device, trainer.curves.epochs
+    folder = getattr(dataset, "dataset_dir", "")
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    checkpoint = trainer.tested_checkpoint
+    manifest = {
+        "command": shlex.join([sys.executable, *sys.argv]),
+        "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "device": gpu or f"{device.type} ({platform.processor() or platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "seed": trainer.cfg.SEED,
+        "digests": {
+            "backbone": trainer.model.clip.fingerprint,
+            **{
+                part: data_digest(getattr(dataset, part), folder)
+                for part in ("train_x", "val", "test")
+                if getattr(dataset, part)
+            },
+        },
+        "checkpoint": checkpoint and {"path": str(checkpoint), "sha256": file_digest(checkpoint)},
+        "training": {
+            "epochs": len(epochs),
+            "steps": sum(epoch["steps"] for epoch in epochs),
+            "seconds": sum(epoch["seconds"] for epoch in epochs),
+        },
+        "test_seconds": test_seconds,
+        "peak_memory_bytes": _peak_memory(device),
+        "config": plain_config(trainer.cfg),
+    }
+    text = json.dumps(manifest, indent=2)
+    path = Path(trainer.cfg.OUTPUT_DIR, MANIFEST_FILE)
+    write_atomically(path, lambda temporary: temporary.write_text(text + "\n"))
