@@ -13,7 +13,6 @@ import torch
 from clip.model import CLIP
 from torch import Tensor
 
-
 TEXT = {
     "context_length": 77,
     "vocab_size": 49408,

@@ -1,0 +1,116 @@
+"""Average the results in log files over the seeds of an experiment.
+
+    python parse_test_res.py output/base2new/train_base/dtd/shots_16/PromptSRC/CFG
+    python parse_test_res.py output/base2new/test_new/dtd/shots_16/PromptSRC/CFG --test-log
+    python parse_test_res.py output/evaluation/PromptSRC/CFG --test-log --multi-exp
+
+DIRECTORY holds one sub-folder a seed, with the logs of its runs: the newest log that holds a result
+counts. With --multi-exp it holds one folder an experiment, each with its seeds. Values are read as
+printed, with one decimal; `python -m protocols.report` has them at full precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+TRAINING_ENDS, TEST_STARTS = "Finish training", "=> result"
+
+
+class ParseError(ValueError):
+    """A folder from which no average can be made."""
+
+
+def read_value(log: Path, marker: str, keyword: str) -> float | None:
+    """The last value that a log prints for a keyword after the last marker, in percent."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    _, found, rest = text.rpartition(marker)
+    values = re.findall(rf"^\* {re.escape(keyword)}: ([-+.\deE]+)%", rest, re.MULTILINE)
+    return float(values[-1]) if found and values else None
+
+
+def read_seed(folder: Path, marker: str, keyword: str) -> tuple[Path, float] | None:
+    """The newest log of a folder that holds a result, and its value.
+
+    An older log is never renamed and a newer one's name ends in its time, so that names tell the age
+    where a copy has lost it.
+    """
+    for log in sorted(folder.glob("log.txt*"), reverse=True):
+        value = read_value(log, marker, keyword)
+        if value is not None:
+            return log, value
+    return None
+
+
+def subfolders(directory: Path) -> list[Path]:
+    """The folders in a directory, by name.
+
+    Raises:
+        ParseError: there are none.
+    """
+    if not directory.is_dir():
+        raise ParseError(f"there is no folder {directory}")
+    found = sorted(p for p in directory.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not found or list(directory.glob("log.txt*")):
+        raise ParseError(
+            f"{directory} is not a folder of seeds: expected sub-folders such as seed1, each with a "
+            f"log.txt{'; give its parent folder' if list(directory.glob('log.txt*')) else ''}"
+        )
+    return found
+
+
+def summarise(directory: Path, marker: str, keyword: str, ci95: bool) -> float:
+    """Print the values of all seeds, their mean and spread; returns the mean.
+
+    Raises:
+        ParseError: a seed has no result.
+    """
+    print(f"Directory: {directory}")
+    found = {folder: read_seed(folder, marker, keyword) for folder in subfolders(directory)}
+    if missing := [folder.name for folder, result in found.items() if result is None]:
+        raise ParseError(
+            f"no {keyword} after {marker!r} in any log of {', '.join(missing)} in {directory}: the run "
+            "is unfinished"
+            + ("" if marker == TEST_STARTS else ", or a mere test (--test-log reads those)")
+        )
+    values = []
+    for log, value in found.values():
+        print(f"file: {log}  {keyword}: {value:.1f}%")
+        values.append(value)
+    mean, spread = statistics.fmean(values), statistics.pstdev(values)
+    if ci95:
+        spread *= 1.96 / len(values) ** 0.5
+    kind = "95% interval" if ci95 else "standard deviation"
+    print(f"* {keyword}: {mean:.1f}% +- {spread:.1f}% ({kind}, {len(values)} runs)\n")
+    return mean
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY")
+    parser.add_argument("--ci95", action="store_true", help="95%% interval of the mean, as spread")
+    parser.add_argument("--test-log", action="store_true", help="logs of tests, without training")
+    parser.add_argument("--multi-exp", action="store_true", help="one folder an experiment")
+    parser.add_argument("--keyword", default="accuracy", help="what to average (accuracy)")
+    given = parser.parse_args(arguments)
+    marker = TEST_STARTS if given.test_log else TRAINING_ENDS
+    try:
+        folders = subfolders(given.directory) if given.multi_exp else [given.directory]
+        means = [summarise(folder, marker, given.keyword, given.ci95) for folder in folders]
+    except ParseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if given.multi_exp:
+        print(f"Average over {len(means)} experiments: {statistics.fmean(means):.1f}%")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# CoCoOp, base-to-new generalization: train on the base classes. base2new_train.sh DATASET SEED
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+launch CoCoOp base2new_train "$@"

@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# What all scripts share. A script sources this file and calls `launch` or `table`.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/setup.sh
+source "$ROOT/scripts/setup.sh"
+
+# absolute PATH: as seen from where the script was called
+absolute() {
+    case $1 in
+    /* | "~"*) echo "$1" ;;
+    *) echo "$PWD/$1" ;;
+    esac
+}
+
+DATA=$(absolute "${DATA:-data}")
+OUTPUT=$(absolute "${OUTPUT:-output}")
+if [ -f "${BACKBONE:-}" ]; then
+    BACKBONE=$(absolute "$BACKBONE")
+    export BACKBONE
+fi
+export DATA OUTPUT
+
+# launch METHOD SCRIPT ARGUMENTS...: the runs of a script (protocols/launch.py)
+launch() {
+    cd "$ROOT"
+    exec "$PYTHON" -W ignore -m protocols.launch "$0" "$@"
+}
+
+# launch_weights METHOD SCRIPT DATASET WHICH WEIGHTS...: the same, WEIGHTS as seen from the caller
+launch_weights() {
+    if [ $# -ge 5 ]; then
+        set -- "${@:1:4}" "$(absolute "$5")" "${@:6}"
+    fi
+    launch "$@"
+}
+
+# table PROTOCOL METHOD ARGUMENTS...: all runs of a table, then the table
+table() {
+    local protocol=$1 method=$2
+    shift 2
+    cd "$ROOT"
+    "$PYTHON" -W ignore -m protocols.run "$protocol" --methods "$method" --report "$@"
+}
+
+# first_run: PromptSRC beside zero-shot CLIP on built-in data
+first_run() {
+    cd "$ROOT"
+    "$PYTHON" -W ignore -m protocols.run base2new --methods ZeroshotCLIP PromptSRC \
+        --datasets builtin_things --seeds 1 --config builtin --report
+}
