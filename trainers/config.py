@@ -58,18 +58,13 @@ def options(cfg: CfgNode, method: str) -> CfgNode:
     return node
 
 
-_REAL_NUMBERS = {
-    key
-    for defaults in METHODS.values()
-    for key, value in defaults.items()
-    if isinstance(value, float)
-}
 _check_type = yacs.config._check_and_coerce_cfg_value_type
 
 
 def _check_type_but_not_of_numbers(replacement, original, key, full_key):
-    """yacs refuses 25 for 25.0; for the weights and the Gaussian's values both are welcome."""
-    if key in _REAL_NUMBERS and type(replacement) in (int, float):
+    """yacs refuses 25 for 25.0; where a method's default is a real number both are welcome."""
+    method = f".{full_key}".split(".")[-2]
+    if type(METHODS.get(method, {}).get(key)) is float and type(replacement) is int:
         return float(replacement)
     return _check_type(replacement, original, key, full_key)
 
