@@ -120,7 +120,10 @@ class PromptTrainer(TrainerX):
         self.model_backward_and_update(loss)
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        summary = {name: float(value.detach()) for name, value in {"loss": loss, **parts}.items()}
+        values = {"loss": loss, **parts}
+        # read together: every read waits for the device
+        read = torch.stack([value.detach().reshape(()) for value in values.values()]).tolist()
+        summary = dict(zip(values, read, strict=True))
         self.curves.add_step(summary)
         return summary
 

@@ -1,0 +1,126 @@
+"""Run what is missing of a table.
+
+    python -m protocols.run base2new --methods PromptSRC CoOp --datasets all --seeds 1 2 3
+    python -m protocols.run base2new --methods PromptSRC --config builtin --report
+    python -m protocols.run few_shot --methods PromptSRC --jobs 8
+    python -m protocols.run base2new --ray 10.0.0.1:6379 --output /shared/output --data /shared/data
+
+Finished runs are kept, unfinished ones go on. Ctrl-C stops; the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from . import settings
+from .execution import THREADS, RunError
+from .launch import check_options, environment_from, precision_here
+from .runs import Environment, Run, table_runs
+from .settings import UsageError
+from .sweep import Executor, LocalExecutor, Sweep
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; DATA, OUTPUT, CFG, PREC and BACKBONE of the environment are defaults."""
+    parser = argparse.ArgumentParser(
+        prog="python -m protocols.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add, variables = parser.add_argument, os.environ
+    add("protocol", metavar="PROTOCOL", help=", ".join(settings.PROTOCOLS))
+    add("--methods", nargs="+", default=["PromptSRC"], help=", ".join(settings.METHODS))
+    add("--datasets", nargs="+", default=["all"], help="by name, or all, or builtin")
+    add("--seeds", nargs="+", type=int, default=list(settings.SEEDS))
+    add("--shots", nargs="+", type=int, default=list(settings.FEW_SHOTS), help="of few_shot")
+    add("--config", default=variables.get("CFG", ""), help="instead of the published ones")
+    add("--data", default=variables.get("DATA") or "data", help="the data root")
+    add("--output", default=variables.get("OUTPUT") or "output", help="root of all output folders")
+    add("--backbone", default=variables.get("BACKBONE", ""), help="instead of the configured one")
+    add("--precision", default=variables.get("PREC", ""), help="fp32, fp16, amp or bf16")
+    add("--jobs", type=int, help="runs at a time on this machine (one a GPU; else cores / threads)")
+    add("--threads", type=int, default=THREADS, help=f"threads of each run ({THREADS})")
+    add("--ray", metavar="ADDRESS", help="run on a Ray cluster: HOST:PORT, or auto")
+    add("--options", nargs="+", default=[], metavar="KEY VALUE", help="further configuration")
+    add("--report", action="store_true", help="print the table at the end")
+    add("--list", action="store_true", help="show the output folders of all runs and stop")
+    return parser.parse_args(arguments)
+
+
+def build_executor(given: argparse.Namespace, environment: Environment) -> Executor:
+    """Where the runs go: to the connected cluster, or to this machine's GPUs or cores."""
+    for name in ("threads", "jobs"):
+        value = getattr(given, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} is {value}: expected at least 1")
+    if given.ray:
+        from . import on_ray
+
+        return on_ray.RayExecutor(environment, given.threads, gpus=int(on_ray.has_gpus()))
+    import torch
+
+    devices = [str(i) for i in range(torch.cuda.device_count())]
+    if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        devices = named.split(",")[: len(devices)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jobs = given.jobs or len(devices) or max(1, (cores or 1) // given.threads)
+    print(f"{jobs} runs at a time, {given.threads} threads each, {len(devices)} GPUs", flush=True)
+    return LocalExecutor(environment, jobs, given.threads, devices)
+
+
+def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """The table that the runs make up."""
+    from . import report
+
+    asked = {
+        "--methods": {run.method: None for run in runs},
+        "--datasets": {run.dataset: None for run in runs},
+        "--seeds": map(str, given.seeds),
+    }
+    words = [given.protocol, given.output, "--brief"]
+    for option, values in asked.items():
+        words += [option, *values]
+    if given.config:
+        words += ["--config", given.config]
+    print()
+    report.main(words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    given = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        check_options(given.options)
+        runs = table_runs(
+            given.protocol, given.methods, given.datasets, given.seeds, given.shots, given.config
+        )
+        if given.list:
+            print("\n".join(map(str, runs)))
+            return 0
+        environment = environment_from(vars(given))
+        if given.ray:
+            from . import on_ray
+
+            on_ray.connect(given.ray)
+        if not (given.ray and on_ray.has_gpus()):
+            environment = replace(environment, precision=precision_here(given.precision))
+        complete = Sweep(runs, environment, build_executor(given, environment)).run()
+    except (UsageError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    if given.report:
+        print_table(given, runs)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

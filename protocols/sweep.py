@@ -1,0 +1,228 @@
+"""Executing the runs of a table: what is missing, in order of dependence, on whatever there is."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from .execution import RunError, finished, started
+from .runs import Environment, Run
+
+CONSOLE = "console.txt"
+TAIL = 15
+POLL_SECONDS = 0.5
+PROGRESS_SECONDS = 10
+_EPOCH = re.compile(r"^epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\].*? loss (\S+).* eta (\S+)", re.M)
+_ACCURACY = re.compile(r" acc (\S+)|classes: ([\d.]+)%")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its accuracy in percent, or what went wrong."""
+
+    accuracy: float | None = None
+    problem: str = ""
+    kept: bool = False
+
+
+class Executor(Protocol):
+    """Something that executes runs."""
+
+    def free(self) -> bool:
+        """Whether another run can be handed over."""
+
+    def submit(self, run: Run) -> None:
+        """Take a run."""
+
+    def collect(self) -> list[tuple[Run, Outcome]]:
+        """The runs that have ended since the last call."""
+
+    def stop(self) -> None:
+        """End what is running."""
+
+
+def console_tail(run: Run, environment: Environment) -> str:
+    """The last lines that a run printed."""
+    path = environment.output / run.folder / CONSOLE
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return "\n".join(f"    {line}" for line in lines[-TAIL:])
+
+
+def ended(run: Run, environment: Environment, status: int) -> Outcome:
+    """The outcome of a process that has ended with a status."""
+    if status:
+        tail = console_tail(run, environment)
+        return Outcome(problem=f"train.py ended with status {status}; its last lines:\n{tail}")
+    try:
+        accuracy = finished(run, environment)
+    except RunError as error:
+        return Outcome(problem=str(error))
+    if accuracy is None:
+        return Outcome(problem="train.py ended without a result")
+    return Outcome(accuracy)
+
+
+@dataclass
+class LocalExecutor:
+    """Processes on this machine.
+
+    Attributes:
+        environment: of all runs.
+        jobs: runs at a time.
+        threads: of each run.
+        devices: CUDA devices; each job has one of its own, or shares it where jobs are more.
+    """
+
+    environment: Environment
+    jobs: int
+    threads: int
+    devices: Sequence[str] = ()
+    _running: dict[int, tuple] = field(default_factory=dict)
+
+    def free(self) -> bool:
+        return len(self._running) < self.jobs
+
+    def submit(self, run: Run) -> None:
+        slot = next(slot for slot in range(self.jobs) if slot not in self._running)
+        device = self.devices[slot % len(self.devices)] if self.devices else None
+        with ExitStack() as stack:
+            console = stack.enter_context(open_console(run, self.environment))
+            process = stack.enter_context(
+                started(run, self.environment, console, self.threads, device)
+            )
+            self._running[slot] = (run, process, stack.pop_all())
+
+    def collect(self) -> list[tuple[Run, Outcome]]:
+        outcomes = []
+        for slot, (run, process, stack) in list(self._running.items()):
+            status = process.poll()
+            if status is not None:
+                stack.close()
+                del self._running[slot]
+                outcomes.append((run, ended(run, self.environment, status)))
+        return outcomes
+
+    def stop(self) -> None:
+        for _, process, _ in self._running.values():
+            process.terminate()
+        for _, _, stack in self._running.values():
+            stack.close()
+        self._running.clear()
+
+
+def open_console(run: Run, environment: Environment):
+    """The file that takes all that a run prints, errors too; earlier attempts stay in it."""
+    path = environment.output / run.folder / CONSOLE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "ab")
+
+
+class Sweep:
+    """Brings an executor and the runs of a table together, and says what happens.
+
+    A run that fails does not stop the others; those that depend on it are left out.
+    """
+
+    def __init__(self, runs: Sequence[Run], environment: Environment, executor: Executor) -> None:
+        self.runs, self.environment, self.executor = runs, environment, executor
+        self.outcomes: dict[Run, Outcome] = {}
+        self._running: set[Run] = set()
+        self._shown: dict[Run, str] = {}
+
+    def run(self) -> bool:
+        """Execute what is missing; returns whether all runs now have a result.
+
+        KeyboardInterrupt passes after everything has been stopped.
+        """
+        waiting = deque(self.runs)
+        shown_at = time.monotonic()
+        try:
+            while waiting or self._running:
+                self._start(waiting)
+                for run, outcome in self.executor.collect():
+                    self._running.discard(run)
+                    self._settle(run, outcome)
+                if self._running:
+                    time.sleep(POLL_SECONDS)
+                if time.monotonic() - shown_at > PROGRESS_SECONDS:
+                    shown_at = time.monotonic()
+                    self._show_progress()
+        finally:
+            self.executor.stop()
+        failed = [run for run in self.runs if self.outcomes[run].problem]
+        if failed:
+            self._say(f"{len(failed)} of {len(self.runs)} runs have no result:")
+            for run in failed:
+                self._say(f"  {run}: {self.outcomes[run].problem.splitlines()[-1].strip()}")
+        return not failed
+
+    def _start(self, waiting: deque[Run]) -> None:
+        """Hand over every run whose turn it is."""
+        for _ in range(len(waiting)):
+            run = waiting.popleft()
+            source = self.outcomes.get(run.source) if run.source else None
+            source_settled = run.source is None or run.source not in self.runs or source
+            if not source_settled:
+                waiting.append(run)
+                continue
+            if source and source.problem:
+                self._settle(run, Outcome(problem=f"left out, since {run.source} failed"))
+                continue
+            if not self.executor.free():
+                waiting.appendleft(run)
+                return
+            try:
+                accuracy = finished(run, self.environment)
+                if accuracy is not None:
+                    self._settle(run, Outcome(accuracy, kept=True))
+                else:
+                    self.executor.submit(run)
+                    self._running.add(run)
+            except RunError as error:
+                self._settle(run, Outcome(problem=str(error)))
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        self.outcomes[run] = outcome
+        done = f"[{len(self.outcomes)}/{len(self.runs)}] {run}"
+        if outcome.problem:
+            self._say(f"{done}: failed: {outcome.problem}")
+        else:
+            self._say(f"{done}: {'kept' if outcome.kept else 'done'}, {outcome.accuracy:.1f}%")
+
+    def _show_progress(self) -> None:
+        for run in self.runs:
+            if run in self._running and (line := progress(run, self.environment)):
+                if line != self._shown.get(run):
+                    self._say(f"    {run}: {line}")
+                self._shown[run] = line
+
+    @staticmethod
+    def _say(line: str) -> None:
+        print(line, flush=True)
+
+
+def progress(run: Run, environment: Environment) -> str:
+    """Where a run stands: epoch, accuracy or loss, time left; "" where it has not begun."""
+    path = environment.output / run.folder / CONSOLE
+    text = _end_of(path)
+    steps = list(_EPOCH.finditer(text))
+    if not steps:
+        return ""
+    epoch, epochs, batch, batches, loss, eta = steps[-1].groups()
+    accuracies = _ACCURACY.findall(text)
+    state = f"accuracy {float(''.join(accuracies[-1])):.1f}%" if accuracies else f"loss {loss}"
+    return f"epoch {epoch}/{epochs}, batch {batch}/{batches}, {state}, {eta} left"
+
+
+def _end_of(path: Path, size: int = 20_000) -> str:
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode(errors="replace")

@@ -1,0 +1,198 @@
+"""What is kept, what goes on, what is refused; and everything that the scripts can be asked for."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from protocols import execution, launch, runs, settings
+from protocols.execution import LOCK, RunError, check_data, finished, sole_writer, started
+from protocols.runs import Environment
+from tests.protocols.small import execute, make_environment
+
+TRAIN = runs.base2new_train("PromptSRC", "my_images", 1)
+TEST = runs.base2new_test("PromptSRC", "my_images", 1)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    environment = make_environment(tmp_path_factory.mktemp("runs"))
+    execute(TRAIN, environment)
+    execute(TEST, environment)
+    return environment
+
+
+def accuracy(environment, run):
+    return json.loads((environment.output / run.folder / "results.json").read_text())["metrics"][
+        "accuracy"
+    ]
+
+
+@pytest.mark.parametrize("run", [TRAIN, TEST])
+def test_a_finished_run_is_kept(environment, run, monkeypatch, capsys):
+    assert finished(run, environment) == accuracy(environment, run)
+    monkeypatch.setattr(execution, "started", None)
+    execution.run_here(run, environment)
+    assert "kept" in capsys.readouterr().out
+
+
+def test_settings_that_cannot_change_the_result_do_not_count(environment):
+    options = (*environment.options, "TRAIN.PRINT_FREQ", "3", "TEST.EVERY", "5")
+    assert finished(TRAIN, replace(environment, options=options)) is not None
+
+
+def test_another_configuration_is_refused_by_its_keys(environment):
+    options = (*environment.options, "OPTIM.LR", "0.1")
+    with pytest.raises(RunError, match=r"OPTIM\.LR was 0\.0025 and is 0\.1"):
+        finished(TRAIN, replace(environment, options=options))
+
+
+def test_a_run_without_its_last_checkpoint_is_unfinished(environment):
+    checkpoint = next((environment.output / TRAIN.folder).glob("*/model.pth.tar-2"))
+    away = checkpoint.rename(checkpoint.with_name("away"))
+    try:
+        assert finished(TRAIN, environment) is None
+    finally:
+        away.rename(checkpoint)
+
+
+def test_a_test_of_prompts_that_have_changed_is_done_again(environment):
+    checkpoint = next((environment.output / TRAIN.folder).glob("*/model.pth.tar-2"))
+    before = checkpoint.read_bytes()
+    try:
+        checkpoint.write_bytes(before + b"0")
+        assert finished(TEST, environment) is None
+    finally:
+        checkpoint.write_bytes(before)
+
+
+def test_a_test_of_other_weights_is_refused(environment, tmp_path):
+    given = replace(TEST, source=None, weights=str(tmp_path / "base/seed1"))
+    with pytest.raises(RunError, match="test of the prompts in"):
+        finished(given, environment)
+
+
+def test_results_that_cannot_be_read_are_named(environment):
+    path = environment.output / TEST.folder / "results.json"
+    before = path.read_text()
+    try:
+        path.write_text(before[:40])
+        with pytest.raises(RunError, match=r"results\.json cannot be read"):
+            finished(TEST, environment)
+    finally:
+        path.write_text(before)
+
+
+def test_a_folder_has_one_writer(tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "PATIENCE", 0)
+    with open(tmp_path / LOCK, "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with (
+            pytest.raises(RunError, match="another process is writing"),
+            sole_writer(tmp_path),
+        ):
+            pass
+    with sole_writer(tmp_path):
+        pass
+
+
+def test_a_machine_without_data_says_so_before_it_starts(tmp_path):
+    nowhere = Environment(tmp_path / "nowhere", tmp_path)
+    run = runs.base2new_train("PromptSRC", "dtd", 1)
+    with pytest.raises(RunError, match="no data root"):
+        started(run, nowhere).__enter__()
+    check_data(TRAIN, nowhere)  # people's own pictures need none
+
+
+def arguments_of(script, output):
+    values = {
+        "DATASET": "my_images", "SEED": "1", "SHOTS": "1", "CTP": "middle", "NCTX": "2", "CSC": "True"
+    }  # fmt: skip
+    values["WEIGHTS"] = str(output / "weights")
+    values["CONFIG"] = "vit_b16_ep50"
+    return [values[name] for name in script.arguments]
+
+
+@pytest.mark.parametrize("method", ["PromptSRC", "CoOp"])
+def test_every_script_runs_to_its_end(method, environment, monkeypatch):
+    """Training scripts first, so that the tests and the given weights have prompts to load."""
+    monkeypatch.setenv("SOURCE", "my_images")
+    names = [name for name in launch.SCRIPTS if "zeroshot" in name or name == "main"]
+    if method == "PromptSRC":
+        names = [name for name in launch.SCRIPTS if name not in names]
+        monkeypatch.setattr(launch, "SEEDS", (1,))
+        weights = environment.output / "weights"
+        weights.mkdir(exist_ok=True)
+        transfer = runs.cross_dataset_train(method, "my_images", 1)
+        few_shot = runs.few_shot(method, "my_images", 1, 1)
+        for link, run in (("base", TRAIN), ("", transfer), ("1shot", few_shot)):
+            (weights / link).mkdir(exist_ok=True)
+            (weights / link / "seed1").symlink_to(environment.output / run.folder)
+    monkeypatch.setattr(launch, "SEEDS", (1,))
+    for name in names:
+        trainer = "ZeroshotCLIP" if "zeroshot" in name else method
+        script = launch.SCRIPTS[name]
+        arguments = arguments_of(script, environment.output)
+        _, _, given = launch.parse(["x.sh", trainer, name, *arguments])
+        planned = script.runs(trainer, given)
+        assert planned
+        for run in planned:
+            folder = execute(run, environment)
+            results = json.loads((folder / "results.json").read_text())
+            assert results["trainer"] == trainer
+            assert 0 <= results["metrics"]["accuracy"] <= 100
+
+
+def test_given_weights_give_the_accuracy_of_the_run_that_made_them(environment, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/seed1").symlink_to(environment.output / TRAIN.folder)
+    weights = str(tmp_path / "base/seed1")
+    elsewhere = replace(environment, output=tmp_path / "output")
+    for run, classes in ((TRAIN, "base"), (TEST, "new")):
+        given = runs.base2new_test("PromptSRC", "my_images", 1, "", classes, weights)
+        execute(given, elsewhere)
+        assert accuracy(elsewhere, given) == accuracy(environment, run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["dtdd", "1"], "did you mean 'dtd'"),
+        (["dtd", "one"], "not a number"),
+        (["dtd"], "SEED"),
+        (["dtd", "1", "OPTIM.LR"], "has no value"),
+        (["dtd", "1", "lr", "1"], "not a configuration key"),
+    ],
+)
+def test_scripts_refuse_bad_arguments(arguments, says, capsys):
+    with pytest.raises(SystemExit) as stop:
+        launch.parse(["base2new_train.sh", "PromptSRC", "base2new_train", *arguments])
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_an_unknown_configuration_is_refused_with_the_nearest(monkeypatch, capsys):
+    monkeypatch.setenv("CFG", "vit_b61")
+    monkeypatch.setenv("PREC", "fp32")
+    assert launch.main(["x.sh", "CoOp", "base2new_train", "dtd", "1"]) == 1
+    assert "vit_b16" in capsys.readouterr().err
+
+
+def test_without_cuda_precision_is_fp32_or_what_was_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert launch.precision_here("") == "fp32"
+    assert "fp32" in capsys.readouterr().out
+    assert launch.precision_here("bf16") == "bf16"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert launch.precision_here("") == ""
+
+
+def test_precision_goes_to_the_method_that_runs():
+    here = Environment(Path("d"), Path("o"), precision="bf16")
+    for method in settings.METHODS:
+        arguments = runs.base2new_test(method, "dtd", 1).arguments(here)
+        assert arguments[-2:] == [f"TRAINER.{settings.NODES[method]}.PREC", "bf16"]

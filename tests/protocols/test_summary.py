@@ -1,0 +1,278 @@
+"""Averages, published figures, and results that contradict themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from parse_test_res import main as parse_test_res
+from protocols import report, settings
+from protocols.published import published
+from protocols.results import ReportError, Result, find_results
+from protocols.runs import table_runs
+from protocols.summary import AVERAGE, Selection, summarise
+
+CONFIG_NAME = settings.config_name("PromptSRC", "base2new", "dtd")
+
+AVERAGING = {"PROMPTSRC": {"GPA_MEAN": 15, "GPA_STD": 1}}
+
+
+def paper_results(protocol, method):
+    """The published per-dataset figures, as if they were results of one seed."""
+    names = {registered: name for name, registered in settings.dataset_names().items()}
+    for (setting, who, dataset, shots, metric), figure in published().items():
+        if (
+            (setting, who) == (protocol, method)
+            and dataset != AVERAGE
+            and metric != "harmonic_mean"
+        ):
+            classes = "all" if metric == "accuracy" else metric
+            name = names[dataset]
+            yield Result(method, "", name, shots, classes, 1, figure.value, Path(name), {})
+
+
+@pytest.mark.parametrize(
+    ("protocol", "method"),
+    sorted(
+        {
+            (setting, method)
+            for setting, method, *_ in published()
+            if setting in ("base2new", "cross_dataset", "domain_generalization")
+            and method != "MaPLe"
+        }
+    ),
+)
+def test_averages_of_the_published_figures_are_the_published_averages(protocol, method):
+    figures = summarise(protocol, list(paper_results(protocol, method)), Selection(seeds=(1,)))
+    averages = [figure for figure in figures if figure.dataset == AVERAGE]
+    assert len(averages) == (3 if protocol == "base2new" else 1)
+    for figure in averages:
+        assert figure.published is not None
+        assert figure.difference == pytest.approx(0, abs=0.016)  # both sides are rounded
+
+
+def write(output, seed, base=80.0, new=70.0, dataset="dtd", config=None, shots=16, said=None):
+    """Folders of a base-to-new run, with logs as printed."""
+    for part, classes, accuracy in (("train_base", "base", base), ("test_new", "new", new)):
+        where = f"base2new/{part}/{dataset}/shots_16/PromptSRC/{CONFIG_NAME}/seed{seed}"
+        folder = output / where
+        folder.mkdir(parents=True)
+        content = {
+            "trainer": "PromptSRC",
+            "dataset": settings.dataset_names()[dataset],
+            "classes": classes,
+            "split": "test",
+            "seed": seed,
+            "metrics": {"accuracy": accuracy},
+            "config": {"SEED": seed, "OPTIM": {"MAX_EPOCH": 20}, "TRAINER": AVERAGING}
+            | (config or {}),
+            **(said or {}),
+        }
+        (folder / "results.json").write_text(json.dumps(content))
+        (folder / "log.txt").write_text(
+            f"Finish training\n=> result\n* accuracy: {accuracy:.1f}%\n"
+        )
+    return output / f"base2new/train_base/{dataset}/shots_16/PromptSRC/{CONFIG_NAME}"
+
+
+def test_harmonic_mean_is_of_the_means_and_differences_are_to_the_paper(tmp_path):
+    for seed, base, new in ((1, 80.0, 60.0), (2, 84.0, 66.0), (3, 82.0, 57.0)):
+        write(tmp_path, seed, base, new)
+    figures = {
+        (f.dataset, f.metric): f for f in summarise("base2new", find_results("base2new", tmp_path))
+    }
+    assert figures["dtd", "harmonic_mean"].mean == pytest.approx(2 * 82 * 61 / 143)
+    assert figures["dtd", "base"].deviation == pytest.approx((8 / 3) ** 0.5)
+    assert figures["dtd", "base"].difference == pytest.approx(82 - 83.37)
+    assert figures[AVERAGE, "base"].published is None  # one dataset is not the paper's eleven
+
+
+def test_the_report_and_the_log_parser_agree(tmp_path, capsys):
+    for seed, base in ((1, 80.26), (2, 84.13), (3, 82.07)):
+        folder = write(tmp_path, seed, base)
+    assert parse_test_res([str(folder)]) == 0
+    printed = float(capsys.readouterr().out.rpartition("* accuracy: ")[2].partition("%")[0])
+    figures = summarise("base2new", find_results("base2new", tmp_path))
+    base = next(f for f in figures if f.metric == "base")
+    assert printed == pytest.approx(base.mean, abs=0.05)
+
+
+def test_missing_seeds_are_named_and_refused_in_averages(tmp_path, capsys):
+    write(tmp_path, 1)
+    write(tmp_path, 3)
+    assert report.main(["base2new", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "dtd: no result of seed 2" in out
+    assert "no average" in out
+    assert report.main(["base2new", str(tmp_path), "--partial", "--brief"]) == 0
+    average = next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("average")
+    )
+    assert "80.00" in average
+
+
+def test_an_unfinished_run_is_missing(tmp_path):
+    folder = write(tmp_path, 1)
+    (folder / "seed1/VLPromptLearner").mkdir()
+    (folder / "seed1/VLPromptLearner/resume.pth").touch()
+    assert [r.classes for r in find_results("base2new", tmp_path)] == ["new"]
+
+
+def _unreadable(output):
+    (write(output, 1) / "seed1/results.json").write_text("{")
+
+
+def _other_seed(output):
+    write(output, 1, said={"seed": 2})
+
+
+def _other_dataset(output):
+    write(output, 1, said={"dataset": "EuroSAT"})
+
+
+def _two_runs(output):
+    folder = write(output, 1) / "seed1"
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump({"SEED": 1, "OPTIM": {"MAX_EPOCH": 50}, "TRAINER": AVERAGING})
+    )
+
+
+def _seed_twice(output):
+    folder = write(output, 1)
+    (folder / "seed01").mkdir()
+    (folder / "seed01/results.json").write_text((folder / "seed1/results.json").read_text())
+
+
+def _mixed_seeds(output):
+    write(output, 1)
+    write(output, 2, config={"OPTIM": {"MAX_EPOCH": 50}})
+
+
+def _nothing(output):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_unreadable, "cannot be read"),
+        (_other_seed, "seed 2"),
+        (_other_dataset, "'EuroSAT'"),
+        (_two_runs, "OPTIM.MAX_EPOCH was 50 and is 20"),
+        (_seed_twice, "seed 1 is there twice"),
+        (_mixed_seeds, "OPTIM.MAX_EPOCH was 20 and is 50"),
+        (_nothing, "no finished runs"),
+    ],
+)
+def test_results_that_contradict_themselves_are_refused(tmp_path, damage, says, capsys):
+    damage(tmp_path)
+    assert report.main(["base2new", str(tmp_path)]) == 1
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["base2nev"], "'base2new'"),
+        (["base2new", "--methods", "PromtSRC"], "'PromptSRC'"),
+        (["base2new", "--datasets", "dtf"], "'dtd'"),
+        (["base2new", "--seeds", "1", "1"], "twice"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(tmp_path, arguments, says, capsys):
+    protocol, *rest = arguments
+    assert report.main([protocol, str(tmp_path), *rest]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there():
+    with pytest.raises(ReportError, match="no folder"):
+        find_results("base2new", Path("nowhere"))
+
+
+def test_formats(tmp_path, capsys):
+    for seed in (1, 2, 3):
+        write(tmp_path, seed, 80.0 + seed / 3)
+
+    def text(style):
+        assert report.main(["base2new", str(tmp_path), "--format", style]) == 0
+        return capsys.readouterr().out
+
+    records = json.loads(text("json"))
+    base = next(r for r in records if r["metric"] == "base" and r["dataset"] == "dtd")
+    assert base["seeds"] == {"1": 80 + 1 / 3, "2": 80 + 2 / 3, "3": 81.0}
+    assert base["published_confidence"] == "read"
+    header, first, *_ = text("csv").splitlines()
+    assert dict(zip(header.split(","), first.split(","), strict=True))["seed_3"] == "81.0"
+    assert "| dtd" in text("markdown")
+    assert r"\midrule" in text("latex")
+    assert "83.37" in text("text")
+
+
+def test_the_page_opens_from_disk_alone(tmp_path, capsys):
+    for seed in (1, 2, 3):
+        write(tmp_path, seed)
+    page = tmp_path / "report.html"
+    arguments = ["all", str(tmp_path), "--format", "html", "--out", str(page)]
+    assert report.main([*arguments, "--plots", str(tmp_path / "plots")]) == 0
+    text = page.read_text()
+    assert "<svg" in text
+    assert "80.00 ± 0.00" in text
+    for fetched in ("src=", "<link", "@import", "<script"):
+        assert fetched not in text
+    assert "averaging-weights" in text
+    assert (tmp_path / "plots/base2new-base-new.png").stat().st_size > 1000
+
+
+def write_run(output, run, accuracy):
+    """The results.json of any run of settings and folders as the sweeps make them."""
+    folder = output / run.folder
+    folder.mkdir(parents=True)
+    content = {
+        "trainer": run.method,
+        "dataset": settings.dataset_names()[run.dataset],
+        "classes": "all",
+        "split": "test",
+        "seed": run.seed,
+        "metrics": {"accuracy": accuracy},
+        "config": {"TRAINER": AVERAGING, "OPTIM": {"MAX_EPOCH": 20}},
+    }
+    (folder / "results.json").write_text(json.dumps(content))
+
+
+def test_the_source_is_shown_but_not_averaged_and_shifted_sets_have_their_own_table(tmp_path):
+    runs = table_runs("cross_dataset", ["PromptSRC", "ZeroshotCLIP"], ["dtd", "eurosat"], [1])
+    runs += table_runs("domain_generalization", ["PromptSRC"], ["all"], [1])[1:]
+    accuracies = {"imagenet": 71.0, "dtd": 46.0, "eurosat": 44.0}
+    for run in runs:
+        write_run(tmp_path, run, accuracies.get(run.dataset, 60.0))
+    seeds = Selection(seeds=(1,))
+    for protocol, average in (("cross_dataset", 45.0), ("domain_generalization", 60.0)):
+        figures = {
+            (f.series[0], f.dataset): f
+            for f in summarise(protocol, find_results(protocol, tmp_path), seeds)
+        }
+        assert figures["PromptSRC", "imagenet"].mean == 71.0
+        assert figures["PromptSRC", AVERAGE].mean == average
+        assert ("PromptSRC", "dtd") in figures or protocol != "cross_dataset"
+        assert ("PromptSRC", "dtd") not in figures or protocol == "cross_dataset"
+    assert figures["PromptSRC", AVERAGE].published.value == 60.65
+    assert not any(r.method == "PromptSRC" for r in find_results("few_shot", tmp_path))
+
+
+def test_few_shot_tables_join_the_configurations_of_coop(tmp_path, capsys):
+    for run in table_runs("few_shot", ["CoOp", "PromptSRC"], ["dtd"], [1], [1, 4, 16]):
+        shots = int(run.folder.split("shots")[0].rpartition("_")[2])
+        write_run(tmp_path, run, 50.0 + shots)
+    assert report.main(["few_shot", str(tmp_path), "--seeds", "1", "--brief"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("dtd")]
+    assert rows == [
+        ["dtd,", str(shots), "shots", f"{50 + shots:.2f}", f"{50 + shots:.2f}"]
+        for shots in (1, 4, 16)
+    ]
+    arguments = ["few_shot", str(tmp_path), "--seeds", "1", "--plots", str(tmp_path / "plots")]
+    assert report.main(arguments) == 0
+    assert (tmp_path / "plots/few_shot-few-shot.png").is_file()

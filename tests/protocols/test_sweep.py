@@ -1,0 +1,196 @@
+"""Sweeps: order, failures, interruptions; the same numbers however they are executed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+
+import pytest
+
+from prompting import checkpoints
+from protocols import run as command
+from protocols import sweep
+from protocols.runs import Environment, table_runs
+from protocols.settings import ROOT
+from protocols.sweep import LocalExecutor, Outcome, Sweep, progress
+from tests.protocols.small import OPTIONS, make_environment
+
+METHODS = ("ZeroshotCLIP", "CoOp", "PromptSRC")
+
+
+def planned(seeds=(1,)):
+    return table_runs("base2new", METHODS, ["my_images"], seeds)
+
+
+class Pretend:
+    """An executor of two runs at a time that fails those whose folder has a certain word in it."""
+
+    def __init__(self, failing="nothing"):
+        self.failing, self.running, self.started = failing, deque(), []
+
+    def free(self):
+        return len(self.running) < 2
+
+    def submit(self, run):
+        self.started.append(run)
+        self.running.append(run)
+
+    def collect(self):
+        run = self.running.popleft()
+        failed = self.failing in run.folder
+        return [(run, Outcome(problem="broken") if failed else Outcome(50.0))]
+
+    def stop(self):
+        self.running.clear()
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch):
+    monkeypatch.setattr(sweep, "POLL_SECONDS", 0.05)
+
+
+def test_tests_come_after_their_training_run(tmp_path):
+    executor = Pretend()
+    assert Sweep(planned((1, 2)), Environment(tmp_path, tmp_path), executor).run()
+    assert len(executor.started) == len(planned((1, 2)))
+    for place, run in enumerate(executor.started):
+        assert run.source is None or run.source in executor.started[:place]
+
+
+def test_a_failure_stops_only_what_depends_on_it(tmp_path, capsys):
+    executor = Pretend(failing="train_base/my_images/shots_16/CoOp")
+    swept = Sweep(planned(), Environment(tmp_path, tmp_path), executor)
+    assert not swept.run()
+    problems = {run.folder: outcome.problem for run, outcome in swept.outcomes.items()}
+    assert sum(map(bool, problems.values())) == 2
+    assert "left out" in problems[planned()[3].folder]
+    assert "2 of 6 runs have no result" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_reported_with_its_last_lines(tmp_path, capsys):
+    environment = make_environment(tmp_path, ("OPTIM.LR", "1e30", "OPTIM.WARMUP_EPOCH", "0"))
+    runs = table_runs("base2new", ["CoOp"], ["my_images"], [1])
+    assert not Sweep(runs, environment, LocalExecutor(environment, 2, 2)).run()
+    out = capsys.readouterr().out
+    assert "its last lines" in out
+    assert "Loss is infinite or NaN" in out
+
+
+def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
+    run, environment = planned()[2], Environment(tmp_path, tmp_path)
+    console = tmp_path / run.folder / sweep.CONSOLE
+    assert progress(run, environment) == ""
+    console.parent.mkdir(parents=True)
+    console.write_text(
+        "epoch [3/20] batch [7/9] time 0.1 (0.1) data 0.0 (0.0) loss 1.25 (1.5) acc 75.0000 (60.0) "
+        "lr 1.0e-03 eta 0:01:02\n"
+    )
+    line = progress(run, environment)
+    assert line == "epoch 3/20, batch 7/9, accuracy 75.0%, 0:01:02 left"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["base2nwe"], "base2new"),
+        (["base2new", "--methods", "CoCoOpp"], "'CoCoOp'"),
+        (["base2new", "--datasets", "dtt"], "'dtd'"),
+        (["base2new", "--seeds", "2", "2"], "twice"),
+        (["base2new", "--jobs", "0"], "at least 1"),
+        (["base2new", "--options", "OPTIM.LR"], "no value"),
+        (["base2new", "--ray", "nonsense"], "not HOST:PORT"),
+        (["base2new", "--ray", "127.0.0.1:9"], "no Ray cluster answers"),
+    ],
+)
+def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
+    pytest.importorskip("ray") if "--ray" in arguments else None
+    assert command.main([*arguments, "--output", str(tmp_path)]) == 1
+    assert says in capsys.readouterr().err
+
+
+def results_of(output):
+    """Metrics and learned tensors of all runs, by folder."""
+    numbers = {}
+    for path in sorted(output.rglob("results.json")):
+        name = path.parent.relative_to(output).as_posix()
+        learned = [
+            (key, value.tolist())
+            for checkpoint in path.parent.glob("*/model.pth.tar-*")
+            for key, value in checkpoints.load(checkpoint)["state_dict"].items()
+        ]
+        numbers[name] = json.loads(path.read_text())["metrics"], learned
+    return numbers
+
+
+def sweep_command(environment, *more):
+    arguments = ["--methods", *METHODS, "--datasets", "my_images", "--seeds", "1"]
+    arguments += ["--data", environment.data, "--output", environment.output, "--precision", "fp32"]
+    arguments += ["--backbone", environment.backbone, *more]
+    arguments += ["--options", "DATASET.DIR", environment.data / "pictures", *OPTIONS]
+    return [sys.executable, "-W", "ignore", "-m", "protocols.run", "base2new", *map(str, arguments)]
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(tmp_path, monkeypatch):
+    environment = make_environment(tmp_path)
+    unbroken = Environment(
+        environment.data, tmp_path / "unbroken", environment.backbone, "fp32", environment.options
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert subprocess.run(sweep_command(unbroken), cwd=ROOT).returncode == 0
+    for seconds in (6, 12, 18):
+        process = subprocess.Popen(sweep_command(environment, "--jobs", "2"), cwd=ROOT)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(sweep_command(environment), cwd=ROOT).returncode == 0
+    assert results_of(environment.output) == results_of(unbroken.output)
+
+
+@pytest.mark.slow
+def test_interrupting_stops_everything(tmp_path):
+    environment = make_environment(tmp_path)
+    process = subprocess.Popen(
+        sweep_command(environment, "--jobs", "2"), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(environment.output.rglob(sweep.CONSOLE)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on where it stopped" in err
+    left = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
+    assert str(environment.output) not in left
+
+
+@pytest.mark.slow
+def test_two_ray_nodes_one_of_them_killed_give_the_local_numbers(tmp_path):
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    environment = make_environment(tmp_path)
+    local = Environment(
+        environment.data, tmp_path / "local", environment.backbone, "fp32", environment.options
+    )
+    cluster = cluster_utils.Cluster()
+    try:
+        cluster.add_node(num_cpus=2, num_gpus=0, include_dashboard=False)
+        second = cluster.add_node(num_cpus=2, num_gpus=0)
+        cluster.wait_for_nodes()
+        process = subprocess.Popen(
+            sweep_command(environment, "--ray", cluster.address),
+            cwd=ROOT,
+        )
+        deadline = time.monotonic() + 120
+        while not list(environment.output.rglob("curves.json")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        cluster.remove_node(second, allow_graceful=False)
+        assert process.wait(timeout=400) == 0
+    finally:
+        cluster.shutdown()
+    assert subprocess.run(sweep_command(local), cwd=ROOT).returncode == 0
+    assert results_of(environment.output) == results_of(local.output)

@@ -1,0 +1,104 @@
+"""The scripts: found, documented, clean, and one of them through bash to the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from protocols.launch import SCRIPTS
+from tests.protocols.small import make_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+METHODS = ("promptsrc", "ivlp", "coop", "cocoop", "zsclip")
+FILES = sorted(path for name in METHODS for path in (ROOT / "scripts" / name).glob("*.sh"))
+
+
+def bash(script, *arguments, **variables):
+    python = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    return subprocess.run(
+        ["bash", str(script), *arguments],
+        env={**os.environ, "PATH": python, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_shellcheck_finds_nothing():
+    shellcheck = shutil.which("shellcheck", path=Path(sys.executable).parent)
+    if not shellcheck:
+        pytest.skip("shellcheck is not installed: pip install -r requirements-dev.txt")
+    scripts = sorted(map(str, (ROOT / "scripts").rglob("*.sh")))
+    found = subprocess.run([shellcheck, "-x", *scripts], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
+
+
+def test_the_published_scripts_are_there():
+    names = {path.relative_to(ROOT / "scripts").as_posix() for path in FILES}
+    everywhere = ("base2new_train", "base2new_test", "reproduce_base2novel_setting")
+    published = {f"{m}/{s}.sh" for m in METHODS[:-1] for s in everywhere}
+    published |= {
+        f"{m}/{s}.sh"
+        for m in ("promptsrc", "coop", "cocoop")
+        for s in ("xd_train", "xd_test", "few_shot", "reproduce_xd", "reproduce_few_shot")
+    }
+    published |= {f"promptsrc/{s}_all.sh" for s in ("base2new", "xd", "few_shot")}
+    published |= {"coop/main.sh", "zsclip/zeroshot.sh"}
+    assert published <= names
+
+
+@pytest.mark.parametrize("script", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_script_explains_itself(script):
+    shown = bash(script, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "usage: " in shown.stdout
+    if "_all" not in script.name:
+        _, launched = re.findall(r"^\s*(launch\w*) \w+ (\w+)", script.read_text(), re.M)[-1]
+        expected = " ".join(SCRIPTS[launched].arguments)
+        assert expected in " ".join(shown.stdout.split())
+        documented = script.read_text().splitlines()[1]
+        assert len(re.findall(r"\b[A-Z]{3,}\b", documented.partition(".sh")[2])) == len(
+            SCRIPTS[launched].arguments
+        )
+
+
+def test_train_and_test_through_bash(tmp_path):
+    environment = make_environment(tmp_path)
+    variables = {
+        "DATA": str(environment.data),
+        "OUTPUT": str(environment.output),
+        "BACKBONE": environment.backbone,
+    }
+    options = [*environment.options, "OPTIM.MAX_EPOCH", "1"]
+    scripts = ROOT / "scripts/promptsrc"
+
+    def run(name, *more):
+        arguments = ("my_images", "1", *options, *more)
+        return bash(scripts / f"base2new_{name}.sh", *arguments, **variables)
+
+    trained, tested = run("train"), run("test")
+    assert trained.returncode == tested.returncode == 0, trained.stderr + tested.stderr
+    assert "running on the CPU in fp32" in trained.stdout or "CUDA" not in trained.stdout
+    assert "Finish training" in trained.stdout
+    folders = {
+        part: environment.output
+        / f"base2new/{part}/my_images/shots_16/PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx/seed1"
+        for part in ("train_base", "test_new")
+    }
+    totals = {
+        part: json.loads((folder / "results.json").read_text())["total"]
+        for part, folder in folders.items()
+    }
+    assert totals == {"train_base": 3 * 4, "test_new": 2 * 4}
+    again = run("train")
+    assert again.returncode == 0
+    assert "kept" in again.stdout
+    other = run("train", "OPTIM.LR", "0.5")
+    assert other.returncode == 1
+    assert "OPTIM.LR was 0.0025 and is 0.5" in other.stderr
