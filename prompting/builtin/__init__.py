@@ -1,4 +1,4 @@
-"""CLIPs that come with the project, by name: each entry gives a state dict in OpenAI layout."""
+"""CLIPs that ship with the project."""
 
 from __future__ import annotations
 
@@ -6,4 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-BUILTIN: dict[str, Callable[[], dict[str, Tensor]]] = {}
+from .weights import read_weights
+
+BUILTIN: dict[str, Callable[[], dict[str, Tensor]]] = {"builtin-vit-small": read_weights}
+"""Name of a built-in CLIP -> a function that returns its state dict in OpenAI layout, fp32."""

@@ -1,0 +1,1 @@
+"""The built-in world: pictures drawn by rule, so that everything runs with nothing downloaded."""
