@@ -2,8 +2,9 @@
 
 Attention is causal, so nothing after EOT reaches a class's feature and the shared prefix has the same
 hidden states for every class, deep prompts included. The prefix therefore runs once; each class's
-suffix attends to the prefix's keys and values and to its own. Linear layers see suffix tokens packed
-without padding; only attention lays them out in a grid.
+suffix attends to the prefix's keys and values and to its own. Suffixes are 3 to 10 tokens long, so
+several stand in one row of tokens, kept apart by the attention mask: few tokens are padding, and
+attention runs on few rows instead of thousands of tiny problems.
 """
 
 from __future__ import annotations
@@ -12,9 +13,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .class_prompts import PromptLayout
 from .transformer import Block, LayerNorm, Transformer
+
+# rows are at least as long as this: shorter ones make attention slow, longer ones make it wasteful
+ROW = 32
+# suffix tokens above which training keeps only the input of each layer and computes the rest again in
+# the backward pass; at ViT-B/16 size in fp32 this many tokens take about 5 GB without
+RECOMPUTE_ABOVE = 16384
 
 
 class TextEncoder(nn.Module):
@@ -28,6 +36,7 @@ class TextEncoder(nn.Module):
         self.transformer = Transformer(width, layers)
         self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, embed_dim))
+        self._rows: _Rows | None = None
 
     @property
     def layers(self) -> int:
@@ -51,19 +60,32 @@ class TextEncoder(nn.Module):
         Returns:
             (C, embed_dim), or (B, C, embed_dim) for B sets of context vectors.
         """
-        prefix, suffix = self._embed(layout, context)
+        if self._rows is None or self._rows.layout is not layout:
+            self._rows = _Rows(layout)
+        rows = self._rows
+        prefix, suffix = self._embed(rows, context)
         *body, last = self.transformer.resblocks
-        grid = _SuffixGrid(layout, prefix.shape[1])
+        bias = _bias(rows.sees, prefix.dtype).repeat(len(prefix), 1, 1, 1)
+        prefix_bias = _bias(rows.prefix_sees, prefix.dtype)
+        recompute = torch.is_grad_enabled() and suffix.shape[:2].numel() > RECOMPUTE_ABOVE
         for index, block in enumerate(body):
             prefix = _replace(prefix, index, deep_prompts)
-            prefix, suffix = self._layer(block, grid, prefix, suffix)
+            inputs = block, prefix, suffix, bias, prefix_bias
+            if recompute:
+                prefix, suffix = checkpoint(
+                    _layer, *inputs, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                prefix, suffix = _layer(*inputs)
         prefix = _replace(prefix, len(body), deep_prompts)
-        outputs = self._last_layer(last, grid, prefix, suffix)
-        features = self.ln_final(outputs) @ self.text_projection
+        attended, _ = _attend(last, prefix, suffix, bias)
+        eot = (x.index_select(1, rows.last) for x in (suffix, attended))
+        features = self.ln_final(last.add_attended(*eot)) @ self.text_projection
         return features[0] if context is None or context.ndim == 2 else features
 
-    def _embed(self, layout: PromptLayout, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Input vectors of the prefix (B, S, width) and of the packed suffixes (B, N, width)."""
+    def _embed(self, rows: _Rows, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Input vectors of the prefix (B, S, width) and of the rows of suffixes (B, R * T, width)."""
+        layout = rows.layout
         table = self.token_embedding(layout.words)[None]
         if context is not None:
             context = context if context.ndim == 3 else context[None]
@@ -71,75 +93,97 @@ class TextEncoder(nn.Module):
         dtype = self.text_projection.dtype
         prefix = table.index_select(1, layout.prefix)
         prefix = prefix + self.positional_embedding[: len(layout.prefix)]
-        suffix = table.index_select(1, layout.suffix) + self.positional_embedding[layout.position]
+        suffix = table.index_select(1, rows.suffix) + self.positional_embedding[rows.position]
         return prefix.to(dtype), suffix.to(dtype)
 
-    @staticmethod
-    def _layer(
-        block: Block, grid: _SuffixGrid, prefix: Tensor, suffix: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        attention = block.attn
-        query, key, value = attention.query_key_value(block.ln_1(prefix))
-        own = attention.query_key_value(block.ln_1(suffix))
-        own_query, own_key, own_value = (grid.spread(x) for x in own)
-        suffix_attended = attention.attend(
-            own_query,
-            grid.after_prefix(key, own_key),
-            grid.after_prefix(value, own_value),
-            attn_mask=grid.causal_mask,
-        )
-        prefix_attended = attention.attend(query, key, value, is_causal=True)
-        return (
-            block.add_attended(prefix, prefix_attended),
-            block.add_attended(suffix, grid.pack(suffix_attended)),
-        )
 
-    @staticmethod
-    def _last_layer(block: Block, grid: _SuffixGrid, prefix: Tensor, suffix: Tensor) -> Tensor:
-        """The last layer's output at every class's EOT only, (B, C, width)."""
-        attention = block.attn
-        key, value = attention.key_value(block.ln_1(prefix))
-        normalised = block.ln_1(suffix)
-        own_key, own_value = (grid.spread(x) for x in attention.key_value(normalised))
-        query = attention.query(normalised.index_select(1, grid.layout.last))
-        attended = attention.attend(
-            query.flatten(0, 1).unsqueeze(1),
-            grid.after_prefix(key, own_key),
-            grid.after_prefix(value, own_value),
-            attn_mask=grid.last_mask.repeat(len(prefix), 1, 1, 1),
-        )
-        eot = suffix.index_select(1, grid.layout.last)
-        return block.add_attended(eot, attended.view_as(eot))
+def _layer(
+    block: Block, prefix: Tensor, suffix: Tensor, bias: Tensor, prefix_bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One block over the prefix (B, S, width) and the rows (B, R * T, width)."""
+    attended, prefix_projected = _attend(block, prefix, suffix, bias)
+    prefix_attended = block.attn.attend(*prefix_projected, prefix_bias)
+    return block.add_attended(prefix, prefix_attended), block.add_attended(suffix, attended)
 
 
-class _SuffixGrid:
-    """Moves suffixes between packed (B, N, width) and gridded (B * C, longest, width) form."""
+def _attend(
+    block: Block, prefix: Tensor, suffix: Tensor, bias: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """What suffix tokens gather from the prefix and from their own class; and the prefix's q, k, v.
 
-    def __init__(self, layout: PromptLayout, shared: int) -> None:
+    bias (B * R, 1, T, S + T) says what each token sees.
+    """
+    attention = block.attn
+    projected = attention.query_key_value(block.ln_1(prefix))
+    count, row = bias.shape[0] // len(prefix), bias.shape[2]
+    query, *own = (
+        x.unflatten(1, (count, row)) for x in attention.query_key_value(block.ln_1(suffix))
+    )
+    # every row sees the keys and values of the prefix in front of its own
+    key, value = (
+        torch.cat([shared[:, None].expand(-1, count, -1, -1), x], dim=2).flatten(0, 1)
+        for shared, x in zip(projected[1:], own, strict=True)
+    )
+    attended = attention.attend(query.flatten(0, 1), key, value, bias)
+    return attended.view_as(suffix), projected
+
+
+def _bias(sees: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a token sees another, else minus infinity: what attention adds to its scores."""
+    return torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill(~sees, -torch.inf)
+
+
+class _Rows:
+    """The suffixes of a layout in R rows of T tokens, each class whole within one row.
+
+    suffix, position: (R * T,) as in the layout; padding repeats its first token. last: (C,) the place
+    of each class's EOT. sees: (R, 1, T, S + T), true where a token sees another: all of the prefix,
+    and its own class up to itself. prefix_sees: (S, S), the same within the prefix.
+    """
+
+    def __init__(self, layout: PromptLayout) -> None:
         self.layout = layout
-        device = layout.slot.device
-        ends = layout.slot[layout.last] % layout.longest
-        steps = torch.arange(layout.longest, device=device)
-        prefix_seen = torch.ones(layout.longest, shared, dtype=torch.bool, device=device)
-        # a query sees the whole prefix and its own suffix up to itself; grid places after EOT come
-        # later than every real query, so they need no mask of their own
-        own_seen = steps[:, None] >= steps
-        self.causal_mask = torch.cat([prefix_seen, own_seen], dim=1)
-        self.last_mask = self.causal_mask[ends][:, None, None]
+        device = layout.last.device
+        last = layout.last.cpu()
+        lengths = last.diff(prepend=torch.tensor([-1]))
+        shortest = max(ROW, int(lengths.max()))
+        row, rows = min(
+            ((row, _pack(lengths.tolist(), row)) for row in range(shortest, shortest * 3 // 2)),
+            key=lambda packed: packed[0] * len(packed[1]),
+        )
+        source = torch.zeros(len(rows), row, dtype=torch.long)
+        owner = torch.full((len(rows), row), -1)
+        self.last = torch.empty_like(layout.last)
+        for index, classes in enumerate(rows):
+            tokens = [torch.arange(last[c] + 1 - lengths[c], last[c] + 1) for c in classes]
+            tokens, owners = torch.cat(tokens), torch.repeat_interleave(lengths[classes])
+            source[index, : len(tokens)] = tokens
+            owner[index, : len(tokens)] = torch.tensor(classes)[owners]
+            self.last[classes] = index * row + lengths[classes].cumsum(0).to(device) - 1
+        source = source.flatten().to(device)
+        self.suffix, self.position = layout.suffix[source], layout.position[source]
+        own = (owner[:, :, None] == owner[:, None]).tril()
+        shared = len(layout.prefix)
+        prefix = torch.ones(len(rows), row, shared, dtype=torch.bool)
+        self.sees = torch.cat([prefix, own], dim=2)[:, None].to(device)
+        self.prefix_sees = torch.ones(shared, shared, dtype=torch.bool, device=device).tril()
 
-    def spread(self, packed: Tensor) -> Tensor:
-        batch, _, width = packed.shape
-        grid = packed.new_zeros(batch, len(self.layout) * self.layout.longest, width)
-        return grid.index_copy(1, self.layout.slot, packed).view(-1, self.layout.longest, width)
 
-    def pack(self, grid: Tensor) -> Tensor:
-        batch = grid.shape[0] // len(self.layout)
-        return grid.reshape(batch, -1, grid.shape[-1]).index_select(1, self.layout.slot)
-
-    def after_prefix(self, prefix: Tensor, own: Tensor) -> Tensor:
-        """Prefix keys or values (B, S, width) in front of every class's own."""
-        repeated = prefix[:, None].expand(-1, len(self.layout), -1, -1).flatten(0, 1)
-        return torch.cat([repeated, own], dim=1)
+def _pack(lengths: Sequence[int], row: int) -> list[list[int]]:
+    """Indices of the lengths in rows that hold at most `row` (best fit, the longest first)."""
+    rows: list[list[int]] = []
+    with_room: list[list[int]] = [[] for _ in range(row + 1)]
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        length = lengths[index]
+        room = next((room for room in range(length, row + 1) if with_room[room]), row)
+        if with_room[room]:
+            place = with_room[room].pop()
+        else:
+            place = len(rows)
+            rows.append([])
+        rows[place].append(index)
+        with_room[room - length].append(place)
+    return rows
 
 
 def _replace(prefix: Tensor, layer: int, deep_prompts: Sequence[Tensor]) -> Tensor:

@@ -16,14 +16,30 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalisation computed in fp32 whatever the precision of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu":  # its kernel reads half precision and computes in fp32
+            return super().forward(x)
         return super().forward(x.float()).to(x.dtype)
 
 
+class _QuickGELU(torch.autograd.Function):
+    """silu(1.702 x) / 1.702; the two factors cancel in the gradient, which autograd cannot know."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        scaled = 1.702 * x
+        ctx.save_for_backward(scaled)
+        return F.silu(scaled).div_(1.702)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return torch.ops.aten.silu_backward(gradient, *ctx.saved_tensors)
+
+
 class QuickGELU(nn.Module):
-    """CLIP's activation, x * sigmoid(1.702 x), written so that autograd keeps one tensor."""
+    """CLIP's activation, x * sigmoid(1.702 x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(1.702 * x) / 1.702
+        return _QuickGELU.apply(x)
 
 
 class Attention(nn.Module):
@@ -54,12 +70,28 @@ class Attention(nn.Module):
         width = x.shape[-1]
         return F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, **masking: object) -> Tensor:
-        """Scaled dot-product attention of (batch, tokens, width) tensors, heads merged again."""
-        attended = F.scaled_dot_product_attention(
-            self.split_heads(query), self.split_heads(key), self.split_heads(value), **masking
-        )
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        """Scaled dot-product attention of (batch, tokens, width) tensors, heads merged again.
+
+        bias (batch, 1, queries, keys), or a shape that broadcasts to it, is added to the scores.
+        """
+        heads = [self.split_heads(x) for x in (query, key, value)]
+        # PyTorch's fused attention in bfloat16 on CPUs is several times slower backward than this
+        by_parts = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+        if by_parts and query.requires_grad:
+            attended = _attend_by_parts(*heads, bias)
+        else:
+            attended = F.scaled_dot_product_attention(*heads, attn_mask=bias)
         return attended.transpose(-3, -2).flatten(-2)
+
+
+def _attend_by_parts(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(-1) @ value
 
 
 class Block(nn.Module):

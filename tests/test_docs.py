@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +12,9 @@ import sys
 from pathlib import Path
 
 import torch
+
+from tests import check_golden
+from tests.datasets.miniature import caltech101
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,10 +32,12 @@ def commands(block: str) -> list[list[str]]:
 
 def checkout(folder: Path) -> Path:
     """The checkout in a folder of its own, where files can be added."""
+    own = {"train.py", "trainers", "data", "output"}
+    for path in ROOT.iterdir():
+        if path.name not in own and not path.name.startswith("."):
+            (folder / path.name).symlink_to(path)
     shutil.copy(ROOT / "train.py", folder)
     shutil.copytree(ROOT / "trainers", folder / "trainers")
-    for name in ("prompting", "datasets", "configs"):
-        (folder / name).symlink_to(ROOT / name)
     return folder
 
 
@@ -41,9 +48,46 @@ def test_the_documented_method_trains_by_the_documented_command(tmp_path: Path) 
     assert python == "python"
     (checkout(tmp_path) / "trainers" / "kgcoop.py").write_text(code)
     subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, capture_output=True)
-    (path,) = tmp_path.glob("output/kgcoop/prompt_learner/model.pth.tar-1")
+    (path,) = tmp_path.glob("output/kgcoop/prompt_learner/model.pth.tar-3")
     assert torch.load(path, weights_only=True)["header"]["method"] == "KgCoOp"
-    log = (tmp_path / "output/kgcoop/log.txt").read_text()
-    distances = [float(value) for value in re.findall(r"distance ([\d.]+)", log)]
-    assert distances
-    assert all(0 < distance < 1 for distance in distances)
+    epochs = json.loads((tmp_path / "output/kgcoop/curves.json").read_text())["epochs"]
+    # the context starts at the words that it is kept close to, and moves away from them
+    assert 0 <= epochs[0]["distance"] < epochs[-1]["distance"] < 1
+
+
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    """On a miniature Caltech101 and the small CLIP; the first two are CI's own, and the download
+    needs the internet (tests/datasets/test_download.py has a server instead)."""
+    first, real = blocks("README.md", "bash")
+    assert [words[1] for words in commands(first)] == [
+        "scripts/promptsrc/base2new_train.sh",
+        "scripts/test.sh",
+    ]
+    tree = checkout(tmp_path)
+    caltech101(tree / "data")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = dict(os.environ, CFG="builtin", PATH=path)
+    download, check, train, test, report = commands(real)
+    assert download[:4] == ["python", "-m", "datasets.download", "Caltech101"]
+
+    def run(words: list[str], *more: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*words, *more], cwd=tree, env=environment, capture_output=True, text=True
+        )
+
+    checked = run(check)
+    assert checked.returncode == 1  # a miniature is not the published set
+    assert "Caltech101" in checked.stdout
+    for script in (train, test):
+        done = run(script, "OPTIM.MAX_EPOCH", "1", "TRAINER.PROMPTSRC.GPA_MEAN", "1")
+        assert done.returncode == 0, done.stderr
+        assert "* accuracy: " in done.stdout
+    reported = run(report)
+    assert reported.returncode == 0, reported.stderr
+    assert "PromptSRC" in reported.stdout
+
+
+def test_the_inline_commands_of_the_readme_run() -> None:
+    inline = re.findall(r"`(python -m [^`]+)`", (ROOT / "README.md").read_text())
+    assert inline == ["python -m tests.check_golden tests/fixtures/golden"]
+    assert check_golden.main(["tests/fixtures/golden"]) == 0

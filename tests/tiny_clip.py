@@ -13,6 +13,8 @@ import torch
 from clip.model import CLIP
 from torch import Tensor
 
+from benchmarks.subject import VIT_B16
+
 TEXT = {
     "context_length": 77,
     "vocab_size": 49408,
@@ -37,18 +39,7 @@ SIZES = {
         "vision_patch_size": None,
         **TEXT,
     },
-    "VIT-B/16": {
-        "embed_dim": 512,
-        "image_resolution": 224,
-        "vision_layers": 12,
-        "vision_width": 768,
-        "vision_patch_size": 16,
-        "context_length": 77,
-        "vocab_size": 49408,
-        "transformer_width": 512,
-        "transformer_heads": 8,
-        "transformer_layers": 12,
-    },
+    "VIT-B/16": VIT_B16,
 }
 
 

@@ -1,4 +1,4 @@
-"""Every dataset through train.py, with a tiny random CLIP, and the worked example of the docs."""
+"""Every dataset through train.py, with the built-in CLIP, and the worked example of the docs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,6 @@ from tests.datasets.test_datasets import REPOSITORY
 from tests.datasets.test_few_shot import SHARED
 
 TEXT = {**tiny_clip.TEXT, "transformer_width": 64, "transformer_heads": 1, "embed_dim": 32}
-QUICK = {
-    **TEXT,
-    "transformer_layers": 2,
-    "image_resolution": 32,
-    "vision_layers": 2,
-    "vision_width": 64,
-    "vision_patch_size": 16,
-}
 DEEP = {
     **TEXT,
     "transformer_layers": 9,
@@ -48,13 +40,8 @@ def write_clip(tmp_path_factory):
     return write
 
 
-@pytest.fixture(scope="module")
-def backbone(write_clip):
-    return write_clip(QUICK)
-
-
 @pytest.fixture
-def run(tmp_path, backbone, monkeypatch):
+def run(tmp_path, monkeypatch):
     """A run of train.py with ``arguments``; returns what results.json says."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # the logger replaces it
@@ -67,8 +54,8 @@ def run(tmp_path, backbone, monkeypatch):
         )
         output = tmp_path / folder
         flags = ["--dataset-config-file", str(config), "--output-dir", str(output)]
-        flags += ["--seed", "1", "--trainer", trainer, "--backbone", str(backbone)]
-        small = ["INPUT.SIZE", "(32,32)", "DATALOADER.NUM_WORKERS", "0", "USE_CUDA", "False"]
+        flags += ["--seed", "1", "--trainer", trainer, "--backbone", "builtin-vit-small"]
+        small = ["INPUT.SIZE", "(48,48)", "DATALOADER.NUM_WORKERS", "0", "USE_CUDA", "False"]
         small += ["INPUT.TRANSFORMS", "('random_resized_crop','random_flip','normalize')"]
         split = next(
             (i for i, a in enumerate(arguments) if re.match("[A-Z]+\\.", a)), len(arguments)

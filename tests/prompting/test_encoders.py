@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import plain
 from prompting.backbone import CLIP
 from prompting.class_prompts import class_prompts, layout, plain_prompts
 from prompting.prompted_clip import template_features
-from tests import plain, tiny_clip
+from tests import tiny_clip
 
 MODEL = tiny_clip.build()
 OURS = CLIP(MODEL.state_dict())

@@ -1,0 +1,3 @@
+"""Speed and memory against the plain formula path and against the floor."""
+
+import prompting  # noqa: F401  makes clip importable

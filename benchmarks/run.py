@@ -1,0 +1,294 @@
+"""Measure speed and memory of the methods against the plain formula path and against the floor.
+
+    python -m benchmarks.run                                   # the quick suite, under 20 minutes
+    python -m benchmarks.run --suite full --json figures.json  # hours on a CPU
+    python -m benchmarks.run --only PromptSRC:train_step:500 CoCoOp:test:50
+
+Ours, the plain path and the floor (the image-encoder passes that nothing can avoid) run in the same
+process and take turns; every figure is a median. The plain path computes in fp32 on a CPU and in fp16
+on CUDA, as published, whatever the precision of ours. Weights are random, of ViT-B/16 size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from prompting.checkpoints import write_atomically
+
+from . import measure, report, subject
+
+CLASSES = (12, 50, 100, 500, 1000)
+RATE = "images/s"
+UNITS = {
+    "text_encoder": "s",
+    "build": "s",
+    "train_step": "s",
+    "test": RATE,
+    "peak_memory": "bytes",
+    "checkpoint_bytes": "bytes",
+    "checkpoint_save": "s",
+    "startup": "s",
+}
+TESTED_IMAGES = 2000
+# images of the timed test batch; the plain path of CoCoOp takes about a second for each
+TEST_BATCH = {"CoOp": 100, "CoCoOp": 10, "IVLP": 100, "PromptSRC": 100}
+# floats that autograd keeps for a token in a layer of `clip`'s own blocks, in widths: 16 GB measured
+# at 500 classes
+PLAIN_KEEPS = 16
+
+
+@dataclass
+class Row:
+    """One measurement; ours, plain and floor are None until measured or where they do not exist."""
+
+    method: str
+    work: str
+    classes: int
+    batch: int
+    precision: str
+    device: str
+    ours: float | None = None
+    plain: float | None = None
+    floor: float | None = None
+    unit: str = ""
+    times_faster: float | None = None
+    times_floor: float | None = None
+    note: str = ""
+
+    def fill(self, figures: dict[str, float]) -> None:
+        """Enter figures and their ratios; for a rate more is better, for all else less."""
+        self.ours, self.plain, self.floor = (figures.get(k) for k in ("ours", "plain", "floor"))
+        sign = -1 if self.unit == RATE else 1
+        if self.plain is not None:
+            self.times_faster = (self.plain / self.ours) ** sign
+        if self.floor is not None:
+            self.times_floor = (self.ours / self.floor) ** sign
+
+
+def suite(name: str, device: torch.device) -> list[Row]:
+    """The rows of a suite, quick or full."""
+    precisions = ("fp16", "bf16") if device.type == "cuda" else ("fp32", "bf16")
+    everywhere = [
+        Row(method, work, classes, batches.get(work, batch), precision, device.type)
+        for method, batch in subject.BATCH.items()
+        for batches in [{"test": TEST_BATCH[method]}]
+        for classes in CLASSES
+        for work in UNITS
+        for precision in precisions
+        if work != "startup"
+        and (method, work) != ("CoCoOp", "text_encoder")  # it has no text features without an image
+        and (precision == precisions[0] or work in ("text_encoder", "train_step", "test"))
+    ]
+    everywhere += [
+        Row("CoCoOp", "peak_memory", classes, 8, precisions[0], device.type) for classes in CLASSES
+    ]
+    everywhere.append(Row("PromptSRC", "startup", 0, 4, "fp32", device.type))
+    for row in everywhere:
+        row.unit = UNITS[row.work]
+    if name == "full":
+        return everywhere
+    return [row for row in everywhere if _is_quick(row, precisions)]
+
+
+def _is_quick(row: Row, precisions: Sequence[str]) -> bool:
+    if row.work == "startup":
+        return True
+    first = row.precision == precisions[0]
+    if row.method == "PromptSRC":
+        works = {50: ("checkpoint_bytes", "checkpoint_save"), 500: ()}.get(row.classes)
+        if works is None:
+            return False
+        return row.work == "train_step" or (first and row.work in ("text_encoder", *works))
+    return row.work == "train_step" and row.classes == 50 and first and row.method != "IVLP"
+
+
+def select(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
+    """The rows METHOD:WORK:CLASSES.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    chosen = []
+    for key in only:
+        found = [row for row in rows if f"{row.method}:{row.work}:{row.classes}" == key]
+        if not found:
+            raise ValueError(
+                f"there is no row {key}: expected METHOD:WORK:CLASSES with a method of "
+                f"{', '.join(subject.BATCH)}, a work of {', '.join(UNITS)} and classes of "
+                f"{', '.join(map(str, CLASSES))} (startup: PromptSRC:startup:0)"
+            )
+        chosen += found
+    return chosen
+
+
+def run(row: Row, device: torch.device, sizes: dict[str, object] = subject.VIT_B16) -> None:
+    """Measure one row."""
+    if row.work == "startup":
+        _startup(row)
+    elif row.work == "peak_memory":
+        _peak_memory(row, device, sizes)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            _timed(row, device, sizes, Path(folder))
+
+
+def _timed(row: Row, device: torch.device, sizes: dict[str, object], folder: Path) -> None:
+    torch.manual_seed(0)
+    ours = subject.build_ours(row.method, row.classes, row.precision, device, folder, sizes)
+    plain = None
+    with_gradients = row.work in ("text_encoder", "train_step")
+    if not with_gradients or not (lack := _lack_of_memory(row, device, sizes)):
+        plain = subject.build_plain(row.method, row.classes, device, sizes)
+    else:
+        row.note = lack
+    paths = {}
+    if row.work == "text_encoder":
+        paths = {
+            name: lambda path=path: path.encode_classes().sum().backward()
+            for name, path in (("ours", ours), ("plain", plain))
+            if path
+        }
+    elif row.work == "train_step":
+        batch = subject.images_and_labels(row.batch, row.classes, sizes, device)
+        paths = {"ours": lambda: ours.step(*batch), "floor": ours.image_passes(batch[0])}
+        if plain:
+            paths["plain"] = lambda: plain.step(*batch)
+    elif row.work == "build":
+        paths = {"ours": ours.build_prompts, "plain": plain.build_prompts}
+        if ours.has_teacher:
+            paths["plain"] = lambda: (plain.build_prompts(), plain.encode_templates())
+    elif row.work == "test":
+        row.fill(_test(row, ours, plain, sizes, device))
+        return
+    else:
+        file = folder / "plain.pth"
+        paths = {"ours": ours.end_epoch, "plain": lambda: plain.end_epoch(file)}
+        if row.work == "checkpoint_bytes":
+            plain.end_epoch(file)
+            row.fill({"ours": ours.end_epoch().stat().st_size, "plain": file.stat().st_size})
+            return
+    row.fill(measure.interleaved(paths, device))
+
+
+@torch.no_grad()
+def _test(row: Row, ours, plain, sizes, device: torch.device) -> dict[str, float]:
+    """Images a second over TESTED_IMAGES, from one batch and, once in ours, the class texts."""
+    images, _ = subject.images_and_labels(row.batch, row.classes, sizes, device)
+    trainer = ours.trainer
+    trainer.set_model_mode("eval")
+    texts = 0.0
+    if row.method != "CoCoOp":
+        texts = measure.interleaved({"texts": ours.encode_classes}, device)["texts"]
+    seconds = measure.interleaved(
+        {
+            "ours": lambda: trainer.model_inference(images),
+            "floor": lambda: ours.model.encode_images(images),
+            "plain": lambda: plain(images),
+        },
+        device,
+    )
+    batches = TESTED_IMAGES / row.batch
+    return {
+        name: TESTED_IMAGES / (batches * value + (texts if name == "ours" else 0))
+        for name, value in seconds.items()
+    }
+
+
+def _lack_of_memory(row: Row, device: torch.device, sizes: dict[str, object]) -> str:
+    """Why the plain path cannot train with so many classes here; empty where it can."""
+    tokens = 77 * row.classes * (row.batch if row.method == "CoCoOp" else 1)
+    kept = PLAIN_KEEPS * tokens * sizes["transformer_width"] * sizes["transformer_layers"]
+    needed = kept * (2 if device.type == "cuda" else 4)
+    free = measure.free_memory(device)
+    if needed < free:
+        return ""
+    return f"plain skipped: needs about {needed / 1e9:.0f} GB, {free / 1e9:.0f} GB are free"
+
+
+def _peak_memory(row: Row, device: torch.device, sizes: dict[str, object]) -> None:
+    figures = {}
+    row.note = _lack_of_memory(row, device, sizes)
+    for path in ("ours",) if row.note else ("ours", "plain"):
+        figures[path] = measure.in_child(
+            "benchmarks.memory", path, row.method, row.classes, row.batch, row.precision, device
+        )["bytes"]
+    row.fill(figures)
+
+
+def _startup(row: Row) -> None:
+    """`train.py` on a built-in set, up to the line of its first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-u", "train.py", "--trainer", row.method, "--seed", "1"]
+        command += ["--root", folder, "--output-dir", str(Path(folder, "output"))]
+        command += ["--dataset-config-file", "configs/datasets/builtin_things.yaml"]
+        command += ["--config-file", f"configs/trainers/{subject.CONFIGS[row.method]}.yaml"]
+        command += ["--backbone", "builtin-vit-small", "INPUT.SIZE", "(48, 48)"]
+        command += ["TRAINER.PROMPTSRC.PREC", row.precision, "DATASET.NUM_SHOTS", "1"]
+        command += ["TRAIN.PRINT_FREQ", "1"]
+        every = [_seconds_to_first_step(command) for _ in range(3)]
+    # the first run draws the set, and is not counted
+    row.fill({"ours": min(every[1:])})
+
+
+def _seconds_to_first_step(command: Sequence[str]) -> float:
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=subject.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        tail = []
+        for line in process.stdout:
+            if re.match(r"epoch \[1/\d+\] batch \[1/", line):
+                seconds = time.perf_counter() - start
+                process.kill()
+                return seconds
+            tail = [*tail[-4:], line]
+    raise RuntimeError(f"train.py did not reach its first step: {''.join(tail).strip()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--suite", choices=("quick", "full"), default="quick")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go as JSON")
+    parser.add_argument("--only", nargs="+", metavar="METHOD:WORK:CLASSES", help="single rows")
+    args = parser.parse_args(arguments)
+    device = torch.device(args.device)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: this PyTorch sees no CUDA device; use --device cpu")
+    try:
+        rows = select(suite("full", device), args.only) if args.only else suite(args.suite, device)
+    except ValueError as error:
+        parser.error(str(error))
+    done = []
+    for row in tqdm(rows, disable=None):
+        try:
+            run(row, device)
+        except (RuntimeError, OSError) as error:
+            row.note = f"not measured: {error}"
+        done.append(row)
+        if args.json:
+            text = json.dumps(
+                {"machine": measure.machine(device), "rows": [asdict(row) for row in done]},
+                indent=2,
+            )
+            write_atomically(args.json, lambda path, text=text: path.write_text(text + os.linesep))
+    print(report.table([asdict(row) for row in done]))
+
+
+if __name__ == "__main__":
+    main()
