@@ -137,7 +137,10 @@ def find_unreadable(items: Iterable[Datum], name: str) -> list[str]:
     """Paths of the images that cannot be decoded to the end, in order; shows a progress bar."""
     paths = [item.impath for item in items]
     unreadable = []
-    with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc=name, unit="image") as bar:
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(paths), desc=name, unit="image", disable=None) as bar,
+    ):
         for start in range(0, len(paths), AT_ONCE):
             some = paths[start : start + AT_ONCE]
             for path, is_good in zip(some, pool.map(_is_readable, some), strict=True):

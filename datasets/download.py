@@ -221,7 +221,14 @@ def _receive(url: str, part: Path) -> None:
         total = start + int(length) if length else None
         with (
             open(part, "ab" if resumed else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem) as bar,
+            tqdm(
+                total=total,
+                initial=start,
+                unit="B",
+                unit_scale=True,
+                desc=part.stem,
+                disable=None,
+            ) as bar,
         ):
             while chunk := response.read(2**18):
                 file.write(chunk)

@@ -45,7 +45,7 @@ def draw_set(seed: int, pictures: int, captions: int, resolution: int) -> Pretra
     parts = Parallel(n_jobs=processes, return_as="generator")(jobs)
     drawn, kinds, sentences = np.empty((pictures, resolution, resolution, 3), np.uint8), [], []
     for start, (images, of_kind, said) in zip(
-        starts, tqdm(parts, "drawing", len(starts), unit="chunk"), strict=True
+        starts, tqdm(parts, "drawing", len(starts), unit="chunk", disable=None), strict=True
     ):
         drawn[start : start + len(images)] = images
         kinds += of_kind

@@ -138,12 +138,12 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=8, help="captions of each picture")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--threads", type=int, help="threads of training (default: all processors)")
+    # On a busy machine the threads of tensors this small spend their time waiting for each other.
+    parser.add_argument("--threads", type=int, default=1, help="threads of training")
     args = parser.parse_args()
     for path in (args.output, args.log):
         path.parent.mkdir(parents=True, exist_ok=True)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads)
     sizes = Dimensions()
     data = draw_set(args.seed, args.pictures, args.captions, sizes.resolution)
     model, log = train(data, sizes, steps=args.steps, batch=args.batch, seed=args.seed)

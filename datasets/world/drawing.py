@@ -119,7 +119,7 @@ def _draw_missing(
     if processes is None:
         processes = min(os.cpu_count() or 1, 1 + len(wanted) // WORTH_A_PROCESS)
     done = Parallel(n_jobs=processes, return_as="generator")(jobs)
-    for _ in tqdm(done, f"drawing {world_set.key}", len(jobs), unit="class"):
+    for _ in tqdm(done, f"drawing {world_set.key}", len(jobs), unit="class", disable=None):
         pass
     _write(folder / SPLIT, json.dumps(split).encode())
     _write(folder / MARK, json.dumps(_mark(split)).encode())
