@@ -107,14 +107,18 @@ class CoOp(nn.Module):
         self.to(device)
         learned = [p for p in self.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(learned, lr=0.002, momentum=0.9, weight_decay=5e-4)
-        self.build_prompts()
+        self.embed_prompts()
 
     @torch.no_grad()
-    def build_prompts(self) -> None:
+    def embed_prompts(self) -> None:
         """Tokenise and embed the prompts of all classes."""
         tokens = tokenise(self.names, "a photo of a").to(self.device)
         self.register_buffer("embedded", self.clip.token_embedding(tokens))
         self.eot = tokens.argmax(dim=-1)
+
+    def build(self) -> None:
+        """What building takes once CLIP is there."""
+        self.embed_prompts()
 
     def _learn(self) -> None:
         words = clip.tokenize("a photo of a")[0, 1:5].to(self.device)
@@ -206,6 +210,10 @@ class PromptSRC(IVLP):
         # speed does not depend on the values; `encode_templates` computes the real ones
         random = torch.randn(len(names), model.text_projection.shape[1])
         self.teacher_text = normalise(random).to(device)
+
+    def build(self) -> None:
+        super().build()
+        self.encode_templates()
 
     @torch.no_grad()
     def encode_templates(self) -> Tensor:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,50 +142,49 @@ def run(row: Row, device: torch.device, sizes: dict[str, object] = subject.VIT_B
         _peak_memory(row, device, sizes)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            _timed(row, device, sizes, Path(folder))
+            _in_process(row, device, sizes, Path(folder))
 
 
-def _timed(row: Row, device: torch.device, sizes: dict[str, object], folder: Path) -> None:
+def _in_process(row: Row, device: torch.device, sizes: dict[str, object], folder: Path) -> None:
+    """Fill a row whose paths all run in this process."""
     torch.manual_seed(0)
+    if row.work in ("text_encoder", "train_step"):
+        row.note = _lack_of_memory(row, device, sizes)
     ours = subject.build_ours(row.method, row.classes, row.precision, device, folder, sizes)
-    plain = None
-    with_gradients = row.work in ("text_encoder", "train_step")
-    if not with_gradients or not (lack := _lack_of_memory(row, device, sizes)):
-        plain = subject.build_plain(row.method, row.classes, device, sizes)
+    plain = None if row.note else subject.build_plain(row.method, row.classes, device, sizes)
+    file = folder / "plain.pth"
+    if row.work == "test":
+        figures = _test(row, ours, plain, sizes, device)
+    elif row.work == "checkpoint_bytes":
+        plain.end_epoch(file)
+        figures = {"ours": ours.end_epoch().stat().st_size, "plain": file.stat().st_size}
     else:
-        row.note = lack
-    paths = {}
+        figures = measure.interleaved(_paths(row, ours, plain, sizes, device, file), device)
+    row.fill(figures)
+
+
+def _paths(
+    row: Row, ours, plain, sizes: dict[str, object], device: torch.device, file: Path
+) -> dict[str, Callable[[], object]]:
+    """What is timed, by path; plain may be missing."""
+    if row.work == "build":
+        return {"ours": ours.build, "plain": plain.build}
+    if row.work == "checkpoint_save":
+        return {"ours": ours.end_epoch, "plain": lambda: plain.end_epoch(file)}
+    both = {"ours": ours} | ({"plain": plain} if plain else {})
     if row.work == "text_encoder":
-        paths = {
+        return {
             name: lambda path=path: path.encode_classes().sum().backward()
-            for name, path in (("ours", ours), ("plain", plain))
-            if path
+            for name, path in both.items()
         }
-    elif row.work == "train_step":
-        batch = subject.images_and_labels(row.batch, row.classes, sizes, device)
-        paths = {"ours": lambda: ours.step(*batch), "floor": ours.image_passes(batch[0])}
-        if plain:
-            paths["plain"] = lambda: plain.step(*batch)
-    elif row.work == "build":
-        paths = {"ours": ours.build_prompts, "plain": plain.build_prompts}
-        if ours.has_teacher:
-            paths["plain"] = lambda: (plain.build_prompts(), plain.encode_templates())
-    elif row.work == "test":
-        row.fill(_test(row, ours, plain, sizes, device))
-        return
-    else:
-        file = folder / "plain.pth"
-        paths = {"ours": ours.end_epoch, "plain": lambda: plain.end_epoch(file)}
-        if row.work == "checkpoint_bytes":
-            plain.end_epoch(file)
-            row.fill({"ours": ours.end_epoch().stat().st_size, "plain": file.stat().st_size})
-            return
-    row.fill(measure.interleaved(paths, device))
+    batch = subject.images_and_labels(row.batch, row.classes, sizes, device)
+    steps = {name: lambda path=path: path.step(*batch) for name, path in both.items()}
+    return {**steps, "floor": ours.image_passes(batch[0])}
 
 
 @torch.no_grad()
 def _test(row: Row, ours, plain, sizes, device: torch.device) -> dict[str, float]:
-    """Images a second over TESTED_IMAGES, from one batch and, once in ours, the class texts."""
+    """Images a second over TESTED_IMAGES, from a batch's time and, once in ours, the class texts'."""
     images, _ = subject.images_and_labels(row.batch, row.classes, sizes, device)
     trainer = ours.trainer
     trainer.set_model_mode("eval")
@@ -240,7 +239,7 @@ def _startup(row: Row) -> None:
         command += ["TRAIN.PRINT_FREQ", "1"]
         every = [_seconds_to_first_step(command) for _ in range(3)]
     # the first run draws the set, and is not counted
-    row.fill({"ours": min(every[1:])})
+    row.fill({"ours": statistics.median(every[1:])})
 
 
 def _seconds_to_first_step(command: Sequence[str]) -> float:
@@ -286,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 {"machine": measure.machine(device), "rows": [asdict(row) for row in done]},
                 indent=2,
             )
-            write_atomically(args.json, lambda path, text=text: path.write_text(text + os.linesep))
+            write_atomically(args.json, lambda path, text=text: path.write_text(text + "\n"))
     print(report.table([asdict(row) for row in done]))
 
 

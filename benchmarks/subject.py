@@ -122,7 +122,7 @@ class Ours:
         trainer.set_model_mode("train")
         self.has_teacher = hasattr(trainer, "teacher_text")
         if self.has_teacher:
-            # speed does not depend on the values; `build_prompts` computes the real ones
+            # speed does not depend on the values; `build` computes the real ones
             shape = len(trainer.dm.dataset.classnames), self.model.clip.embed_dim
             trainer._teacher_text = plain.normalise(torch.randn(shape)).to(trainer.device)
 
@@ -138,8 +138,9 @@ class Ours:
         """Normalised text features (C, embed_dim)."""
         return self.model.encode_classes()
 
-    def build_prompts(self) -> None:
-        """Class names to prompts, and where the method has a teacher, its text features."""
+    def build(self) -> None:
+        """What building takes once CLIP is there: class names to prompts, and where the method has a
+        teacher, its text features."""
         with contextlib.redirect_stdout(io.StringIO()):
             self.trainer.build_prompts(self.model.clip, self.trainer.dm.dataset.classnames)
         if self.has_teacher:
