@@ -93,6 +93,6 @@ class BuiltinFormations(BuiltinDataset):
 
 @DATASET_REGISTRY.register()
 class BuiltinColoured(BuiltinDataset):
-    """30 things of a certain colour."""
+    """36 things of a certain colour."""
 
     key, dataset_dir = "coloured", f"{FOLDER}/coloured"

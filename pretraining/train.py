@@ -89,7 +89,7 @@ def train(
     model = TrainableCLIP(len(data.vocabulary), sizes)
     optimizer = build_optimizer(model, weight_decay)
     choices, log, losses = batches(data.kinds, batch, random), [], []
-    began, bar = time.monotonic(), tqdm(range(steps), "pre-training", unit="step")
+    began, bar = time.monotonic(), tqdm(range(steps), "pre-training", unit="step", disable=None)
     for step in bar:
         chosen = next(choices)
         which = random.integers(data.captions.shape[1], size=len(chosen))

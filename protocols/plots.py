@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from prompting.averaging import gaussian_weights
 
+from . import settings
 from .published import published
 from .results import ReportError, Result, training_folders
 from .summary import AVERAGE, Statistic, label
@@ -38,12 +39,14 @@ def make_plots(
     labels = [label(each) for each in series]
     if baseline and baseline not in labels:
         raise ReportError(f"there is no series {baseline!r} to compare with: {', '.join(labels)}")
-    if protocol == "base2new":
+    if protocol in settings.HALVES:
         yield "base-new", new_against_base(statistics)
     if len(series) > 1 and protocol != "few_shot":
         yield "differences", differences(statistics, baseline or labels[0])
     if protocol == "few_shot":
         yield "few-shot", few_shot_curves(statistics)
+    if protocol == "ablation":  # its runs' curves stand beside those of base2new
+        return
     yield from training_curves(results)
     if weights := averaging_weights(results):
         yield "averaging-weights", weights
@@ -190,16 +193,16 @@ def _plot_tests(axes, runs: Sequence[dict]) -> None:
 
 def averaging_weights(results: Sequence[Result]) -> Figure | None:
     """The weight of every epoch in PromptSRC's prompts; None where there are no such runs."""
-    settings = {}
+    used = {}
     for result in results:
         if result.method == "PromptSRC" and (config := result.content.get("config")):
             node = config["TRAINER"]["PROMPTSRC"]
             key = (config["OPTIM"]["MAX_EPOCH"], node["GPA_MEAN"], node["GPA_STD"])
-            settings.setdefault(key, f"{key[0]} epochs, mean {key[1]:g}, deviation {key[2]:g}")
-    if not settings:
+            used.setdefault(key, f"{key[0]} epochs, mean {key[1]:g}, deviation {key[2]:g}")
+    if not used:
         return None
     figure, axes = _axes(6, 3)
-    for (epochs, mean, deviation), name in settings.items():
+    for (epochs, mean, deviation), name in used.items():
         weights = gaussian_weights(epochs, mean, deviation)
         axes.plot(range(1, epochs + 1), weights, "o-", markersize=3, label=name)
     axes.set(ylabel="weight of its prompts")

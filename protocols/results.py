@@ -35,6 +35,7 @@ _PATTERNS = {
     "cross_dataset": (_EVALUATION, _TRAINING, _ZERO_SHOT),
     "domain_generalization": (_EVALUATION, _TRAINING, _ZERO_SHOT),
     "few_shot": (_TRAINING, _ZERO_SHOT),
+    "ablation": (_BASE2NEW,),
 }
 
 
@@ -47,7 +48,7 @@ class Result:
     """The accuracy (percent) of one run.
 
     `variant` is "" for the published configuration and else its name; `classes` is base, new or
-    all; `shots` is 0 and `seed` 1 for zero-shot CLIP.
+    all; `shots` is 0 and `seed` 1 for zero-shot CLIP; `row` is that of an ablation.
     """
 
     method: str
@@ -59,10 +60,11 @@ class Result:
     accuracy: float
     folder: Path
     content: dict[str, Any] = field(compare=False, repr=False, hash=False)
+    row: str = ""
 
     @property
     def series(self) -> tuple[str, str]:
-        return self.method, self.variant
+        return self.row or self.method, self.variant
 
     @property
     def cell(self) -> tuple:
@@ -121,6 +123,9 @@ def _read(protocol: str, output: Path, path: Path) -> Result | None:
     )
     shots = 0 if named["method"] in settings.ZERO_SHOT else int(named["shots"])
     _check(folder, content, named, classes)
+    row = ""
+    if protocol == "ablation":
+        row, named["config"] = settings.ablation_row(named["method"], named["config"])
     return Result(
         method=named["method"],
         variant=_variant(protocol, named, shots),
@@ -131,13 +136,17 @@ def _read(protocol: str, output: Path, path: Path) -> Result | None:
         accuracy=accuracy,
         folder=folder,
         content=content,
+        row=row,
     )
 
 
 def _belongs(protocol: str, pattern: re.Pattern, named: dict[str, Any]) -> bool:
     """Whether a folder of a fitting name is part of the protocol's table."""
     dataset, config = named["dataset"], named["config"]
-    if protocol in ("cross_dataset", "domain_generalization"):
+    if protocol in settings.HALVES:
+        row = settings.ablation_row(named["method"], config)
+        return row is not None if protocol == "ablation" else row is None or row[1] == config
+    if protocol in settings.TRANSFERS:
         is_source = dataset == settings.source_of(config)
         if pattern is _TRAINING:
             return is_source and named["phase"] is None and named["context"] is None

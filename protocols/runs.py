@@ -208,7 +208,7 @@ def table_runs(
 
     Args:
         protocol: one of settings.PROTOCOLS.
-        methods: names of methods, in any case.
+        methods: names of methods, in any case; the ablation has its own.
         datasets: dataset names, or "all", or "builtin".
         seeds: without repetition.
         shots: of few-shot runs.
@@ -227,6 +227,8 @@ def table_runs(
     for value in (*seeds, *shots):
         if value < 1:
             raise UsageError(f"seeds and shots start at 1, but {value} was given")
+    if protocol == "ablation":
+        return list(_ablation_runs(datasets, seeds, config))
     runs: list[Run] = []
     for method in methods:
         if method in settings.ZERO_SHOT:
@@ -234,6 +236,21 @@ def table_runs(
         else:
             runs += _method_runs(protocol, method, datasets, seeds, shots, config)
     return runs
+
+
+def _ablation_runs(datasets: Sequence[str], seeds: Sequence[int], config: str) -> Iterable[Run]:
+    for row in settings.ABLATION.values():
+        for dataset in datasets:
+            for seed in seeds:
+                train = _with_parts_left_out(base2new_train(row.method, dataset, seed, config), row)
+                test = _with_parts_left_out(base2new_test(row.method, dataset, seed, config), row)
+                yield train
+                yield replace(test, source=train)
+
+
+def _with_parts_left_out(run: Run, row: settings.AblationRow) -> Run:
+    folder = run.folder.replace(f"/{run.config}/", f"/{run.config}{row.suffix}/")
+    return replace(run, folder=folder, options=(*run.options, *row.options))
 
 
 def _zero_shot_runs(
@@ -244,7 +261,7 @@ def _zero_shot_runs(
             for classes in ("base", "new"):
                 yield base2new_test(method, dataset, 1, config, classes)
         return
-    if protocol in ("cross_dataset", "domain_generalization"):
+    if protocol in settings.TRANSFERS:
         datasets = (settings.source_of(config), *datasets)
     yield from (zero_shot(method, dataset, config) for dataset in datasets)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
 BUILTIN = "builtin"
 
-PROTOCOLS = ("base2new", "cross_dataset", "domain_generalization", "few_shot")
+PROTOCOLS = ("base2new", "cross_dataset", "domain_generalization", "few_shot", "ablation")
+HALVES = ("base2new", "ablation")  # trained on base classes, tested on base and new ones
+TRANSFERS = ("cross_dataset", "domain_generalization")  # trained on one source
 SEEDS = (1, 2, 3)
 SHOTS = 16
 FEW_SHOTS = (1, 2, 4, 8, 16)
@@ -34,7 +37,8 @@ ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")
 
 _DEEP = "vit_b16_c2_ep20_batch4_4+4ctx"
 _COCOOP = "vit_b16_c4_ep10_batch1_ctxv1"
-# by method and protocol; domain generalization tests the models of cross-dataset transfer
+_TRAINED_AS = {"domain_generalization": "cross_dataset", "ablation": "base2new"}
+# by method and protocol
 _CONFIG_NAMES = {
     "ZeroshotCLIP": dict.fromkeys(PROTOCOLS, "vit_b16"),
     "ZeroshotCLIP2": dict.fromkeys(PROTOCOLS, "vit_b16"),
@@ -86,6 +90,28 @@ BUILTIN_DATASETS = tuple(
     f"builtin_{name}" for name in ("things", "flowers", "fabrics", "formations", "coloured")
 )
 BUILTIN_SHIFTED = tuple(f"builtin_things_{name}" for name in ("sketch", "negative", "rough"))
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """A row of the ablation: a method, KEY VALUE pairs that leave parts of it out, and what the name of
+    the configuration then ends with in output folders."""
+
+    method: str
+    suffix: str = ""
+    options: tuple[str, ...] = ()
+
+
+_ONE_TEMPLATE = ("TRAINER.PROMPTSRC.TEACHER_TEMPLATES", "1")
+ABLATION = {
+    "IVLP": AblationRow("IVLP"),
+    "IVLP + mutual agreement": AblationRow(
+        "PromptSRC", "_agreement", ("TRAINER.PROMPTSRC.GPA", "False", *_ONE_TEMPLATE)
+    ),
+    "+ GPA": AblationRow("PromptSRC", "_averaging", _ONE_TEMPLATE),
+    "+ textual diversity (PromptSRC)": AblationRow("PromptSRC"),
+}
+"""From IVLP to PromptSRC on base-to-new (PromptSRC, table 1), under the paper's names."""
 
 
 class UsageError(ValueError):
@@ -156,7 +182,7 @@ def find_datasets(names: Iterable[str], protocol: str, config: str) -> tuple[str
         group = builtin if BUILTIN in (name, config) else papers
         chosen += group[protocol == "domain_generalization"]
     refuse_twice("dataset", chosen)
-    if protocol in ("cross_dataset", "domain_generalization"):
+    if protocol in TRANSFERS:
         chosen = [name for name in chosen if name != source_of(config)]
     return tuple(chosen)
 
@@ -174,7 +200,7 @@ def config_name(method: str, protocol: str, dataset: str, shots: int = SHOTS) ->
     Raises:
         UsageError: the papers have none.
     """
-    protocol = "cross_dataset" if protocol == "domain_generalization" else protocol
+    protocol = _TRAINED_AS.get(protocol, protocol)
     if protocol not in _CONFIG_NAMES[method]:
         raise UsageError(
             f"{method} has no published configuration for {protocol}: name one of "
@@ -193,6 +219,15 @@ def published_configs(method: str, protocol: str) -> set[str]:
         return set()
     names = {config_name(method, protocol, dataset) for dataset in DATASETS}
     return names | {config_name(method, protocol, "", shots) for shots in FEW_SHOTS}
+
+
+def ablation_row(method: str, config: str) -> tuple[str, str] | None:
+    """The row of the ablation that a folder of this method and configuration name belongs to, and
+    the configuration's own name; None where it belongs to none."""
+    for name, row in sorted(ABLATION.items(), key=lambda each: -len(each[1].suffix)):
+        if row.method == method and config.endswith(row.suffix):
+            return name, config.removesuffix(row.suffix)
+    return None
 
 
 def coop_context(

@@ -16,6 +16,7 @@ NAMES = {
     "cross_dataset": "Cross-dataset transfer",
     "domain_generalization": "Domain generalization",
     "few_shot": "Few-shot classification",
+    "ablation": "From IVLP to PromptSRC, base-to-new",
 }
 
 
@@ -133,12 +134,12 @@ def summarise(
         )
     datasets = order_datasets(selection.datasets or {r.dataset for r in results})
     statistics_: list[Statistic] = []
-    for method in order({r.method for r in results}, settings.METHODS):
-        for series in sorted({r.series for r in results if r.method == method}):
-            of_series = [r for r in results if r.series == series]
-            for shots in sorted({r.shots for r in of_series}):
-                cells = [r for r in of_series if r.shots == shots]
-                statistics_ += _of_series(protocol, series, shots, cells, datasets, selection)
+    names = order({r.series[0] for r in results}, (*settings.METHODS, *settings.ABLATION))
+    for series in sorted({r.series for r in results}, key=lambda s: (names.index(s[0]), s[1])):
+        of_series = [r for r in results if r.series == series]
+        for shots in sorted({r.shots for r in of_series}):
+            cells = [r for r in of_series if r.shots == shots]
+            statistics_ += _of_series(protocol, series, shots, cells, datasets, selection)
     return statistics_
 
 
@@ -151,7 +152,7 @@ def _of_series(
     selection: Selection,
 ) -> list[Statistic]:
     seeds = (1,) if series[0] in settings.ZERO_SHOT else tuple(selection.seeds)
-    source = settings.source_of(series[1]) if protocol not in ("base2new", "few_shot") else None
+    source = settings.source_of(series[1]) if protocol in settings.TRANSFERS else None
     figures: list[Statistic] = []
     for dataset in datasets:
         of_dataset = [r for r in results if r.dataset == dataset]
@@ -160,7 +161,7 @@ def _of_series(
             figure = Statistic(series, dataset, shots, metric, values, missing)
             mean = statistics.fmean(values.values()) if values else None
             figures.append(replace(figure, mean=mean, is_source=dataset == source))
-    if protocol == "base2new":
+    if protocol in settings.HALVES:
         figures = [_harmonic(figure, figures) for figure in figures]
     counted = [f for f in figures if not f.is_source]
     if counted:
@@ -170,7 +171,7 @@ def _of_series(
 
 def _values(protocol: str, results: Sequence[Result]) -> dict[str, dict[int, float]]:
     """Accuracy by metric and seed; harmonic means of the seeds that have both halves."""
-    if protocol != "base2new":
+    if protocol not in settings.HALVES:
         return {"accuracy": {r.seed: r.accuracy for r in results}}
     base, new = (
         {r.seed: r.accuracy for r in results if r.classes == half} for half in ("base", "new")

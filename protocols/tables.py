@@ -11,6 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from . import settings
 from .published import MARKS
 from .summary import AVERAGE, NAMES, Statistic, label, order_datasets
 
@@ -91,7 +92,7 @@ def make_tables(protocol: str, statistics: Sequence[Statistic], spread: str) -> 
 
 def _comparison(protocol: str, statistics: Sequence[Statistic]) -> Table:
     """All series side by side: below each other where they have several metrics."""
-    if protocol == "base2new":
+    if protocol in settings.HALVES:
         return _comparison_of_halves(protocol, statistics)
     series = list(_of_series(statistics))
     means = {(f.dataset, f.shots, f.series): f.mean for f in statistics}

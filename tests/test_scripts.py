@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from protocols import runs, settings
 from protocols.launch import SCRIPTS
 from tests.protocols.small import make_environment
 
@@ -48,9 +49,13 @@ def test_the_published_scripts_are_there():
         for m in ("promptsrc", "coop", "cocoop")
         for s in ("xd_train", "xd_test", "few_shot", "reproduce_xd", "reproduce_few_shot")
     }
-    published |= {f"promptsrc/{s}_all.sh" for s in ("base2new", "xd", "few_shot")}
+    published |= {f"promptsrc/{s}_all.sh" for s in ("base2new", "xd", "few_shot", "ablation")}
     published |= {"coop/main.sh", "zsclip/zeroshot.sh"}
     assert published <= names
+
+
+def launched_by(script):
+    return SCRIPTS[re.findall(r"^\s*launch\w* \w+ (\w+)", script.read_text(), re.M)[-1]]
 
 
 @pytest.mark.parametrize("script", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -59,13 +64,10 @@ def test_every_script_explains_itself(script):
     assert shown.returncode == 0, shown.stderr
     assert "usage: " in shown.stdout
     if "_all" not in script.name:
-        _, launched = re.findall(r"^\s*(launch\w*) \w+ (\w+)", script.read_text(), re.M)[-1]
-        expected = " ".join(SCRIPTS[launched].arguments)
-        assert expected in " ".join(shown.stdout.split())
+        arguments = launched_by(script).arguments
+        assert " ".join(arguments) in " ".join(shown.stdout.split())
         documented = script.read_text().splitlines()[1]
-        assert len(re.findall(r"\b[A-Z]{3,}\b", documented.partition(".sh")[2])) == len(
-            SCRIPTS[launched].arguments
-        )
+        assert len(re.findall(r"\b[A-Z]{3,}\b", documented.partition(".sh")[2])) == len(arguments)
 
 
 def test_train_and_test_through_bash(tmp_path):
@@ -102,3 +104,62 @@ def test_train_and_test_through_bash(tmp_path):
     other = run("train", "OPTIM.LR", "0.5")
     assert other.returncode == 1
     assert "OPTIM.LR was 0.0025 and is 0.5" in other.stderr
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data root that all scripts draw their built-in pictures into, once."""
+    return tmp_path_factory.mktemp("data")
+
+
+def give_weights(folder, output, method):
+    """Lay a script's own runs out as published weights are."""
+    given = {
+        "base": runs.base2new_train(method, "builtin_coloured", 1, "builtin"),
+        "": runs.cross_dataset_train(method, "builtin_things", 1, "builtin"),
+        "1shot": runs.few_shot(method, "builtin_coloured", 1, 1, "builtin"),
+    }
+    for link, run in given.items():
+        (folder / link).mkdir(parents=True, exist_ok=True)
+        (folder / link / "seed1").symlink_to(output / run.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
+    """Through bash, in the order of use: one epoch of one shot each."""
+    output, weights = tmp_path / "output", tmp_path / "weights"
+    values = {"SEED": "1", "SHOTS": "1", "CONFIG": "builtin", "CTP": "end", "NCTX": "4"}
+    values |= {"CSC": "False", "WEIGHTS": str(weights)}
+    options = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
+    variables = {"DATA": str(data), "OUTPUT": str(output), "CFG": "builtin"}
+    scripts = [path for path in FILES if path.parent.name == method and "_all" not in path.name]
+    steps = ("train", "test", "few_shot", "main", "zeroshot", "reproduce")
+    scripts.sort(key=lambda path: next(i for i, step in enumerate(steps) if step in path.stem))
+    for script in scripts:
+        if "reproduce" in script.stem and not weights.exists():
+            give_weights(weights, output, settings.find_method(method))
+        dataset = "builtin_things" if script.stem == "xd_train" else "builtin_coloured"
+        words = [{**values, "DATASET": dataset}[name] for name in launched_by(script).arguments]
+        before = set(output.rglob("results.json"))
+        finished = bash(script, *words, *options, **variables)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        new = set(output.rglob("results.json")) - before
+        assert new, f"{script} left no result"
+        for path in new:
+            assert json.loads(path.read_text())["metrics"]["accuracy"] > 10  # chance is below 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["base2new", "xd", "few_shot", "ablation"])
+def test_every_table_on_built_in_data(table, tmp_path, data):
+    words = ["--datasets", "builtin_things_sketch" if table == "xd" else "builtin_coloured"]
+    words += ["--seeds", "1", "--shots", "1", "--config", "builtin", "--threads", "1"]
+    words += ["--options", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
+    variables = {"DATA": str(data), "OUTPUT": str(tmp_path)}
+    finished = bash(ROOT / f"scripts/promptsrc/{table}_all.sh", *words, **variables)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    lines = [line for line in finished.stdout.splitlines() if line.startswith("average")]
+    rows = {"xd": 2, "ablation": 4}
+    assert len(lines) == rows.get(table, 1)
+    assert all(float(line.split()[-1]) > 10 for line in lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import yacs.config
 from yacs.config import CfgNode
 
+from .templates import TEACHER
+
 METHODS = {
     "ZEROSHOT": {"TEMPLATE": "", "PREC": "fp32"},
     "COOP": {
@@ -34,6 +36,9 @@ METHODS = {
         "IMAGE_LOSS_WEIGHT": 10.0,
         "GPA_MEAN": 15.0,
         "GPA_STD": 1.0,
+        # for ablations: whether prompts are averaged, and with how many templates the teacher is asked
+        "GPA": True,
+        "TEACHER_TEMPLATES": len(TEACHER),
     },
     # read so that published configurations merge; the trainer is not part of this project
     "MAPLE": {"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH": 9},

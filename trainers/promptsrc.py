@@ -26,6 +26,10 @@ class PromptSRC(IVLP):
     in the published code the L1 terms are means over all elements, and the KL divergence is divided
     by batch times classes. After training the prompts are their Gaussian-weighted average over epochs
     (section 3.2.2), and the teacher's text features are averaged over 60 templates (section 3.2.3).
+    GPA False and TEACHER_TEMPLATES 1 leave the last two out, as in the paper's ablation (table 1).
+
+    Raises:
+        ValueError: TEACHER_TEMPLATES is not within 1 to 60.
     """
 
     node = "PROMPTSRC"
@@ -33,6 +37,11 @@ class PromptSRC(IVLP):
     def build_model(self) -> None:
         super().build_model()
         options = self.options
+        if not 1 <= options.TEACHER_TEMPLATES <= len(templates.TEACHER):
+            raise ValueError(
+                f"TRAINER.PROMPTSRC.TEACHER_TEMPLATES is {options.TEACHER_TEMPLATES}: expected 1 to "
+                f"{len(templates.TEACHER)}, the first so many of the teacher's templates"
+            )
         self.average = GaussianAverage(self.cfg.OPTIM.MAX_EPOCH, options.GPA_MEAN, options.GPA_STD)
         self._teacher_text: Tensor | None = None
 
@@ -46,9 +55,10 @@ class PromptSRC(IVLP):
             if self.precision.weights != torch.float32:
                 clip = load_clip(self.cfg.MODEL.BACKBONE.NAME).to(self.device)
             names = self.dm.dataset.classnames
+            chosen = templates.TEACHER[: self.options.TEACHER_TEMPLATES]
             with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                total = sum(template_features(clip, templates.TEACHER, names))
-            self._teacher_text = normalise(total / len(templates.TEACHER))
+                total = sum(template_features(clip, chosen, names))
+            self._teacher_text = normalise(total / len(chosen))
         return self._teacher_text
 
     def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -80,7 +90,7 @@ class PromptSRC(IVLP):
         learned = self.learned_tensors()
         self.average.update(self.epoch + 1, learned)
         self.test_periodically()
-        if self.epoch + 1 == self.max_epoch:
+        if self.options.GPA and self.epoch + 1 == self.max_epoch:
             print("The prompts become their Gaussian-weighted average over the epochs")
             with torch.no_grad():
                 for name, value in self.average.average().items():
@@ -89,7 +99,9 @@ class PromptSRC(IVLP):
 
     def prompts_to_test(self) -> dict[str, dict[str, Tensor]]:
         tested = super().prompts_to_test()
-        return {**tested, "average": self.average.average()} if self.average.total else tested
+        if not (self.options.GPA and self.average.total):
+            return tested
+        return {**tested, "average": self.average.average()}
 
     def resume_state(self) -> dict[str, Any]:
         return {**super().resume_state(), "average": self.average.state_dict()}

@@ -2,7 +2,8 @@
 
 TEACHER: the 60 templates of PromptSRC's frozen teacher (textual diversity, section 3.2.3).
 IMAGENET_SELECTED: the seven templates of ZeroshotCLIP2, selected on ImageNet by CLIP's authors.
-DATASETS: one hand-written template per dataset, by registered name (CLIP, appendix A).
+DATASETS: one hand-written template per dataset, by registered name (CLIP, appendix A;
+for the built-in sets in the same manner).
 """
 
 DEFAULT = "a photo of a {}."
@@ -96,4 +97,6 @@ DATASETS = {
     "ImageNetV2": "a photo of a {}.",
     "ImageNetA": "a photo of a {}.",
     "ImageNetR": "a photo of a {}.",
+    "BuiltinFlowers": "a photo of a {}, a type of flower.",
+    "BuiltinFabrics": "a photo of a {}, a type of fabric.",
 }

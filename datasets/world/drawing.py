@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .sets import SETS, WorldSet
 
-WORLD = 1
+WORLD = 2
 """Number of this world: raise it whenever a picture changes, and what is on disk is drawn anew."""
 FOLDER = "builtin"
 """Folder of all built-in sets under the data root."""

@@ -66,8 +66,8 @@ def _paint_negative(random: np.random.Generator, name: str) -> Image.Image:
 
 def _paint_rough(random: np.random.Generator, name: str) -> Image.Image:
     picture = as_picture(_thing(random, name).finish(random, LOOK, flaw="pixelated"))
-    faded = 0.5 + (picture - 0.5) * random.uniform(0.6, 0.95)
-    return as_image(faded + random.normal(size=picture.shape) * 0.06)
+    faded = 0.5 + (picture - 0.5) * random.uniform(0.7, 1)
+    return as_image(faded + random.normal(size=picture.shape) * 0.04)
 
 
 def _paint_flower(random: np.random.Generator, name: str) -> Image.Image:
@@ -124,8 +124,8 @@ class WorldSet:
 
 
 _THINGS = tuple(shuffled(list(THINGS), "things")[:48])
-_OBJECTS = ("star", "fish", "house", "car", "cup", "apple", "umbrella", "tree", "bell", "heart")
-_COLOURED = [f"{tone} {what}" for what in _OBJECTS for tone in shuffled(list(COLOURS), what)[:3]]
+_OBJECTS = ("star", "fish", "house", "car", "cup", "apple")
+_COLOURED = [f"{tone} {what}" for what in _OBJECTS for tone in shuffled(list(COLOURS), what)[:6]]
 
 SETS: dict[str, WorldSet] = {
     each.key: each

@@ -85,6 +85,16 @@ def test_the_last_average_is_the_model_that_is_tested_and_saved(environment, tes
     assert final["new"] == read(new, "results.json")["metrics"]["accuracy"]
 
 
+def test_without_averaging_the_last_prompts_are_tested_and_saved(environment, tested):
+    options = (*EVERY, "TRAINER.PROMPTSRC.GPA", "False")
+    folder = run(environment, "last", options=options)
+    tests = read(folder, "curves.json")["tests"]
+    assert {t["prompts"] for t in tests} == {"current"}
+    assert tests == [t for t in read(tested, "curves.json")["tests"] if t["prompts"] == "current"]
+    averaged = learned(tested)
+    assert all(not torch.equal(value, averaged[name]) for name, value in learned(folder).items())
+
+
 def test_the_first_average_is_renormalised(environment, tested):
     """After one epoch the mean of the prompts is the prompts, however small their weight."""
     first = {

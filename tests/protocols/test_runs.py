@@ -79,7 +79,7 @@ def test_a_test_loads_the_last_epoch_of_its_training_run():
 
 def test_every_run_of_every_table_has_a_configuration_that_merges():
     for protocol in settings.PROTOCOLS:
-        methods = [m for m in settings.METHODS if m != "IVLP" or protocol == "base2new"]
+        methods = [m for m in settings.METHODS if m != "IVLP" or protocol in settings.HALVES]
         planned = table_runs(protocol, methods, ["all"])
         assert len({run.folder for run in planned}) == len(planned)
         sources = {run.source for run in planned if run.source}
@@ -96,6 +96,19 @@ def test_sizes_of_the_tables():
     assert len(table_runs("domain_generalization", ["PromptSRC"], ["all"])) == 3 * (1 + 4)
     assert len(table_runs("few_shot", ["PromptSRC"], ["all"])) == 11 * 5 * 3
     assert len(table_runs("base2new", ["ZeroshotCLIP"], ["all"])) == 11 * 2
+    assert len(table_runs("ablation", [], ["all"])) == 4 * 11 * 3 * 2
+
+
+def test_the_ablation_shares_its_ends_with_base_to_new():
+    """IVLP and PromptSRC are trained once for both tables; what lies between has its own folders."""
+    ablation = table_runs("ablation", [], ["dtd"])
+    whole = set(table_runs("base2new", ["IVLP", "PromptSRC"], ["dtd"]))
+    between = [run for run in ablation if run not in whole]
+    assert set(ablation) - set(between) == whole
+    assert {run.options[-2:] for run in between} == {("TRAINER.PROMPTSRC.TEACHER_TEMPLATES", "1")}
+    without_average = [run for run in between if "TRAINER.PROMPTSRC.GPA" in run.options]
+    assert len(without_average) == len(between) / 2
+    assert len({run.folder for run in ablation}) == len(ablation)
 
 
 @pytest.mark.parametrize(

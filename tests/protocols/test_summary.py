@@ -54,10 +54,10 @@ def test_averages_of_the_published_figures_are_the_published_averages(protocol, 
         assert figure.difference == pytest.approx(0, abs=0.016)  # both sides are rounded
 
 
-def write(output, seed, base=80.0, new=70.0, dataset="dtd", config=None, shots=16, said=None):
+def write(output, seed, base=80.0, new=70.0, dataset="dtd", config=None, said=None, suffix=""):
     """Folders of a base-to-new run, with logs as printed."""
     for part, classes, accuracy in (("train_base", "base", base), ("test_new", "new", new)):
-        where = f"base2new/{part}/{dataset}/shots_16/PromptSRC/{CONFIG_NAME}/seed{seed}"
+        where = f"base2new/{part}/{dataset}/shots_16/PromptSRC/{CONFIG_NAME}{suffix}/seed{seed}"
         folder = output / where
         folder.mkdir(parents=True)
         content = {
@@ -98,6 +98,20 @@ def test_the_report_and_the_log_parser_agree(tmp_path, capsys):
     figures = summarise("base2new", find_results("base2new", tmp_path))
     base = next(f for f in figures if f.metric == "base")
     assert printed == pytest.approx(base.mean, abs=0.05)
+
+
+def test_the_ablation_has_the_papers_rows_in_their_order(tmp_path, capsys):
+    accuracies = {"": 82.0, "_agreement": 80.0, "_averaging": 81.0}
+    for suffix, base in accuracies.items():
+        write(tmp_path, 1, base, suffix=suffix)
+    assert report.main(["ablation", str(tmp_path), "--brief", "--seeds", "1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("average")]
+    assert [line.split()[-3] for line in lines] == ["80.00", "81.00", "82.00"]
+    assert ["agreement" in lines[0], "GPA" in lines[1], "diversity" in lines[2]] == [True] * 3
+    (whole,) = {
+        figure.series for figure in summarise("base2new", find_results("base2new", tmp_path))
+    }
+    assert whole == ("PromptSRC", "")
 
 
 def test_missing_seeds_are_named_and_refused_in_averages(tmp_path, capsys):

@@ -217,3 +217,9 @@ def test_weights_and_gaussian_take_whole_and_broken_numbers(run: Run) -> None:
     )
     config = json.loads((output / "results.json").read_text())["config"]["TRAINER"]["PROMPTSRC"]
     assert (config["TEXT_LOSS_WEIGHT"], config["GPA_MEAN"]) == (12.5, 1.0)
+
+
+@pytest.mark.parametrize("number", ["0", "61"])
+def test_more_teacher_templates_than_there_are(run: Run, number: str) -> None:
+    with pytest.raises(ValueError, match=f"TEACHER_TEMPLATES is {number}: expected 1 to 60"):
+        run("PromptSRC", TRAINER__PROMPTSRC__TEACHER_TEMPLATES=number)

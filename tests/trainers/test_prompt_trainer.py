@@ -177,3 +177,11 @@ def test_headers_are_plain_and_published_names_are_used(run: Run) -> None:
     assert header["classnames"] == ["ant", "barrel", "cougar_face"]
     assert header["final"] is True
     assert checkpoints.load(output / "VLPromptLearner" / "model.pth.tar-3")["epoch"] == 3
+
+
+def test_a_teacher_of_one_template_is_zero_shot_clip(build) -> None:
+    one = build("PromptSRC", TRAINER__PROMPTSRC__TEACHER_TEMPLATES="1").teacher_text()
+    with torch.no_grad():
+        zero_shot = build("ZeroshotCLIP").model.encode_classes()
+    torch.testing.assert_close(one, zero_shot, rtol=0, atol=1e-6)
+    assert (build("PromptSRC").teacher_text() - zero_shot).abs().max() > 1e-3

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# All tables on the built-in world, seeds 1 2 3, and the reports in docs/examples: builtin_tables.sh
+# A run has one thread, since so small a CLIP gains nothing from more, and there is one run a core.
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+sweep() {
+    local protocol=$1 began=$SECONDS
+    shift
+    "$PYTHON" -W ignore -m protocols.run "$protocol" --config builtin --threads 1 "$@"
+    echo "$protocol: $(((SECONDS - began + 59) / 60)) minutes"
+}
+
+report() {
+    "$PYTHON" -m protocols.report "$@" --config builtin
+}
+
+cd "$ROOT"
+all=(ZeroshotCLIP CoOp CoCoOp IVLP PromptSRC)
+# tests in between give the curves of the report, and change no result
+sweep base2new --methods IVLP PromptSRC --datasets builtin_flowers --options TEST.EVERY 2
+sweep base2new --methods "${all[@]}"
+sweep ablation
+sweep cross_dataset --methods "${all[@]}"
+sweep domain_generalization --methods "${all[@]}"
+sweep few_shot --methods ZeroshotCLIP CoOp PromptSRC --shots 1 4 16
+
+examples=docs/examples
+report all "$OUTPUT" --format markdown --out "$examples/report.md"
+report all "$OUTPUT" --format csv --out "$examples/report.csv"
+report all "$OUTPUT" --format html --out "$examples/report.html"
+for protocol in base2new cross_dataset domain_generalization few_shot ablation; do
+    report "$protocol" "$OUTPUT" --brief --plots "$examples"
+done
