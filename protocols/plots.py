@@ -145,20 +145,28 @@ def _published_curve(series: tuple[str, str]) -> list[tuple[int, float]]:
 
 
 def training_curves(results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
-    """For every series, dataset and shots: loss and its parts, and accuracy where it was tested."""
-    grouped: defaultdict[tuple, list[dict]] = defaultdict(list)
+    """For every series and number of shots, a row a dataset: loss and its parts, and accuracy where it
+    was tested in between."""
+    grouped: defaultdict[tuple, defaultdict[str, list[dict]]]
+    grouped = defaultdict(lambda: defaultdict(list))
     for result in training_folders(list(results)):
         curves = json.loads((result.folder / "curves.json").read_text())
-        grouped[result.series, result.dataset, result.shots].append(curves)
-    for (series, dataset, shots), runs in grouped.items():
-        tested = any(run["tests"] for run in runs)
-        figure = Figure(figsize=(9 if tested else 5, 3.2), layout="constrained")
-        panels = figure.subplots(1, 2 if tested else 1, squeeze=False)[0]
-        _plot_losses(panels[0], runs)
-        if tested:
-            _plot_tests(panels[1], runs)
-        figure.suptitle(f"{label(series)}, {dataset}, {shots} shots: mean over {len(runs)} seeds")
-        name = f"training-{series[0]}-{series[1] or 'published'}-{dataset}-{shots}shots"
+        grouped[result.series, result.shots][result.dataset].append(curves)
+    for (series, shots), datasets in grouped.items():
+        tested = any(run["tests"] for runs in datasets.values() for run in runs)
+        columns = 2 if tested else 1
+        size = (4.5 * columns, 2.6 * len(datasets))
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(datasets), columns, squeeze=False)
+        for row, (dataset, runs) in zip(panels, datasets.items(), strict=True):
+            _plot_losses(row[0], runs)
+            row[0].set_title(f"{dataset}, {len(runs)} seeds")
+            if any(run["tests"] for run in runs):
+                _plot_tests(row[1], runs)
+            elif tested:
+                row[1].set_axis_off()
+        figure.suptitle(f"{label(series)}, {shots} shots: means over the seeds")
+        name = f"training-{series[0]}-{series[1] or 'published'}-{shots}shots"
         yield name.replace(" ", ""), figure
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests import check_golden
@@ -85,6 +86,28 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     reported = run(report)
     assert reported.returncode == 0, reported.stderr
     assert "PromptSRC" in reported.stdout
+
+
+@pytest.mark.slow
+def test_the_first_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """Within what another processor's rounding can change."""
+    shown, *_ = blocks("README.md", "text")
+    script, _ = commands(blocks("README.md", "bash")[0])
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = dict(os.environ, PATH=path, DATA=str(tmp_path), OUTPUT=str(tmp_path / "output"))
+    done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    def rows(text: str) -> dict[str, list[float]]:
+        lines = [line.split() for line in text.splitlines() if line.startswith("builtin_flowers")]
+        return {words[1]: [float(word) for word in words[-3:]] for words in lines}
+
+    printed = rows(done.stdout)
+    for method, figures in rows(shown).items():
+        assert printed[method] == pytest.approx(figures, abs=3)
+    base, new, _ = (ours - zero for ours, zero in zip(*reversed(printed.values()), strict=True))
+    assert base > 5
+    assert new > -5
 
 
 def test_the_inline_commands_of_the_readme_run() -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from parse_test_res import main as parse_test_res
 from protocols import report, settings
+from protocols.plots import training_curves
 from protocols.published import published
 from protocols.results import ReportError, Result, find_results
 from protocols.runs import table_runs
@@ -239,6 +240,25 @@ def test_the_page_opens_from_disk_alone(tmp_path, capsys):
         assert fetched not in text
     assert "averaging-weights" in text
     assert (tmp_path / "plots/base2new-base-new.png").stat().st_size > 1000
+
+
+def test_training_curves_have_a_figure_a_series_and_a_row_a_dataset(tmp_path):
+    epochs = [{"epoch": e, "steps": 2, "seconds": 1.0, "loss": 1 / e} for e in (1, 2)]
+    tests = [
+        {"epoch": e, "prompts": "current", "classes": "base", "accuracy": 60.0} for e in (1, 2)
+    ]
+    for dataset, tested in (("dtd", tests), ("eurosat", [])):
+        for seed in (1, 2):
+            folder = write(tmp_path, seed, dataset=dataset) / f"seed{seed}"
+            curves = {"epochs": epochs, "tests": tested}
+            (folder / "curves.json").write_text(json.dumps(curves))
+    ((name, figure),) = training_curves(find_results("base2new", tmp_path))
+    assert name == "training-PromptSRC-published-16shots"
+    losses, accuracies, others, nothing = figure.axes
+    assert [losses.get_title(), others.get_title()] == ["dtd, 2 seeds", "eurosat, 2 seeds"]
+    assert [list(line.get_ydata()) for line in losses.lines] == [[1.0, 0.5]]
+    assert [list(line.get_ydata()) for line in accuracies.lines] == [[60.0, 60.0]]
+    assert not nothing.axison
 
 
 def write_run(output, run, accuracy):
