@@ -132,7 +132,10 @@ def summarise(
             f"there are no finished runs of {protocol} that were asked for: check the output root, and "
             f"run them by `python -m protocols.run {protocol}`"
         )
-    datasets = order_datasets(selection.datasets or {r.dataset for r in results})
+    # the runs of zero-shot CLIP on whole datasets serve several tables, and add no rows to few_shot
+    trained = [r for r in results if r.method not in settings.ZERO_SHOT]
+    rows = trained if protocol == "few_shot" and trained else results
+    datasets = order_datasets(selection.datasets or {r.dataset for r in rows})
     statistics_: list[Statistic] = []
     names = order({r.series[0] for r in results}, (*settings.METHODS, *settings.ABLATION))
     for series in sorted({r.series for r in results}, key=lambda s: (names.index(s[0]), s[1])):

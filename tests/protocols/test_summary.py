@@ -310,3 +310,16 @@ def test_few_shot_tables_join_the_configurations_of_coop(tmp_path, capsys):
     arguments = ["few_shot", str(tmp_path), "--seeds", "1", "--plots", str(tmp_path / "plots")]
     assert report.main(arguments) == 0
     assert (tmp_path / "plots/few_shot-few-shot.png").is_file()
+
+
+def test_zero_shot_results_of_other_tables_add_no_rows_to_few_shot(tmp_path):
+    for run in table_runs("few_shot", ["ZeroshotCLIP"], ["dtd", "eurosat"]):
+        write_run(tmp_path, run, 40.0)
+    for run in table_runs("few_shot", ["PromptSRC"], ["dtd"], [1], [1]):
+        write_run(tmp_path, run, 50.0)
+    figures = summarise("few_shot", find_results("few_shot", tmp_path), Selection(seeds=(1,)))
+    assert {(f.series[0], f.dataset, f.mean) for f in figures} == {
+        (method, dataset, mean)
+        for method, mean in (("ZeroshotCLIP", 40.0), ("PromptSRC", 50.0))
+        for dataset in ("dtd", AVERAGE)
+    }
