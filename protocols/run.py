@@ -94,7 +94,7 @@ def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = parse(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         check_options(given.options)
         runs = table_runs(

@@ -152,16 +152,28 @@ def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(tmp_path, monke
     assert results_of(environment.output) == results_of(unbroken.output)
 
 
+def ignore_interrupts():
+    """As a shell starts what is sent to its background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.slow
-def test_interrupting_stops_everything(tmp_path):
+@pytest.mark.parametrize(
+    ("stop", "before"), [(signal.SIGINT, None), (signal.SIGTERM, ignore_interrupts)]
+)
+def test_interrupting_stops_everything(stop, before, tmp_path):
     environment = make_environment(tmp_path)
     process = subprocess.Popen(
-        sweep_command(environment, "--jobs", "2"), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        sweep_command(environment, "--jobs", "2"),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=before,
     )
     deadline = time.monotonic() + 120
     while not list(environment.output.rglob(sweep.CONSOLE)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on where it stopped" in err
