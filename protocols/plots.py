@@ -45,7 +45,7 @@ def make_plots(
         yield "differences", differences(statistics, baseline or labels[0])
     if protocol == "few_shot":
         yield "few-shot", few_shot_curves(statistics)
-    if protocol == "ablation":  # its runs' curves stand beside those of base2new
+    if protocol == "ablation":  # compares methods; their curves are in base2new
         return
     yield from training_curves(results)
     if weights := averaging_weights(results):

@@ -143,9 +143,11 @@ def _read(protocol: str, output: Path, path: Path) -> Result | None:
 def _belongs(protocol: str, pattern: re.Pattern, named: dict[str, Any]) -> bool:
     """Whether a folder of a fitting name is part of the protocol's table."""
     dataset, config = named["dataset"], named["config"]
-    if protocol in settings.HALVES:
-        row = settings.ablation_row(named["method"], config)
-        return row is not None if protocol == "ablation" else row is None or row[1] == config
+    row = settings.ablation_row(named["method"], config)
+    if protocol == "ablation":
+        return row is not None
+    if protocol == "base2new":  # without those that only the ablation has
+        return row is None or row[1] == config
     if protocol in settings.TRANSFERS:
         is_source = dataset == settings.source_of(config)
         if pattern is _TRAINING:

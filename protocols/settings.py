@@ -106,9 +106,9 @@ _ONE_TEMPLATE = ("TRAINER.PROMPTSRC.TEACHER_TEMPLATES", "1")
 ABLATION = {
     "IVLP": AblationRow("IVLP"),
     "IVLP + mutual agreement": AblationRow(
-        "PromptSRC", "_agreement", ("TRAINER.PROMPTSRC.GPA", "False", *_ONE_TEMPLATE)
+        "PromptSRC", "__agreement", ("TRAINER.PROMPTSRC.GPA", "False", *_ONE_TEMPLATE)
     ),
-    "+ GPA": AblationRow("PromptSRC", "_averaging", _ONE_TEMPLATE),
+    "+ GPA": AblationRow("PromptSRC", "__averaging", _ONE_TEMPLATE),
     "+ textual diversity (PromptSRC)": AblationRow("PromptSRC"),
 }
 """From IVLP to PromptSRC on base-to-new (PromptSRC, table 1), under the paper's names."""

@@ -102,7 +102,7 @@ def test_the_report_and_the_log_parser_agree(tmp_path, capsys):
 
 
 def test_the_ablation_has_the_papers_rows_in_their_order(tmp_path, capsys):
-    accuracies = {"": 82.0, "_agreement": 80.0, "_averaging": 81.0}
+    accuracies = {"": 82.0, "__agreement": 80.0, "__averaging": 81.0}
     for suffix, base in accuracies.items():
         write(tmp_path, 1, base, suffix=suffix)
     assert report.main(["ablation", str(tmp_path), "--brief", "--seeds", "1"]) == 0
