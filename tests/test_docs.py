@@ -110,6 +110,17 @@ def test_the_first_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
     assert new > -5
 
 
+def test_the_tables_of_the_findings_are_those_of_the_report() -> None:
+    def rows(document: str) -> set[tuple[str, ...]]:
+        lines = (ROOT / document).read_text().splitlines()
+        cells = (tuple(map(str.strip, line.split("|"))) for line in lines)
+        return {row for row in cells if len(row) > 3 and row[1].startswith(("builtin_", "average"))}
+
+    found = rows("docs/findings.md")
+    assert len(found) > 50
+    assert found <= rows("docs/examples/report.md")
+
+
 def test_the_inline_commands_of_the_readme_run() -> None:
     inline = re.findall(r"`(python -m [^`]+)`", (ROOT / "README.md").read_text())
     assert inline == ["python -m tests.check_golden tests/fixtures/golden"]
