@@ -8,4 +8,4 @@ source scripts/setup.sh --dev
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
-exec "$PYTHON" -m pytest --numprocesses logical --maxprocesses 8 --dist loadscope "$@"
+exec "$PYTHON" -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal "$@"
