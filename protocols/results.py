@@ -96,8 +96,22 @@ def find_results(protocol: str, output: Path) -> list[Result]:
                 f"{result.folder} ({result.accuracy:.2f}%). Move one of them away"
             )
     results = list(found.values())
+    if protocol == "few_shot":
+        results = _without_transfers(results)
     _refuse_mixed_configurations(results)
     return results
+
+
+def _without_transfers(results: list[Result]) -> list[Result]:
+    """Leave out series of nothing but the source with the usual shots, where there are others: with a
+    configuration that is not published, models of cross-dataset transfer lie where few-shot runs do."""
+    others = {
+        r.series
+        for r in results
+        if not (r.variant and r.shots == settings.SHOTS)
+        or r.dataset != settings.source_of(r.variant)
+    }
+    return [r for r in results if r.series in others] or results
 
 
 def _read(protocol: str, output: Path, path: Path) -> Result | None:
@@ -151,11 +165,14 @@ def _belongs(protocol: str, pattern: re.Pattern, named: dict[str, Any]) -> bool:
     if protocol in settings.TRANSFERS:
         is_source = dataset == settings.source_of(config)
         if pattern is _TRAINING:
-            return is_source and named["phase"] is None and named["context"] is None
+            own = named["phase"] is None and named["context"] is None
+            return is_source and own and int(named["shots"]) == settings.SHOTS
         shifted = dataset in (*settings.SHIFTED, *settings.BUILTIN_SHIFTED)
         return is_source or shifted == (protocol == "domain_generalization")
     if protocol == "few_shot" and pattern is _TRAINING and named["method"] in settings.METHODS:
         # models of cross-dataset transfer lie beside those of few-shot classification
+        if named["method"] == "CoOp" and named["context"] is None:
+            return False
         transfer = settings.published_configs(named["method"], "cross_dataset")
         few_shot = settings.published_configs(named["method"], "few_shot")
         return config not in transfer - few_shot

@@ -33,3 +33,4 @@ report all "$OUTPUT" --format html --out "$examples/report.html"
 for protocol in base2new cross_dataset domain_generalization few_shot ablation; do
     report "$protocol" "$OUTPUT" --brief --plots "$examples"
 done
+rm "$examples"/*-training-*.png "$examples"/*-weights.png # they are in the HTML report

@@ -307,6 +307,11 @@ def test_few_shot_tables_join_the_configurations_of_coop(tmp_path, capsys):
         ["dtd,", str(shots), "shots", f"{50 + shots:.2f}", f"{50 + shots:.2f}"]
         for shots in (1, 4, 16)
     ]
+    # models of cross-dataset transfer, in the folders beside
+    for method in ("CoOp", "IVLP"):
+        transfer = table_runs("cross_dataset", [method], ["dtd"], [1], [16], "builtin")[0]
+        write_run(tmp_path, transfer, 99.0)
+    assert all(r.accuracy < 99 for r in find_results("few_shot", tmp_path))
     arguments = ["few_shot", str(tmp_path), "--seeds", "1", "--plots", str(tmp_path / "plots")]
     assert report.main(arguments) == 0
     assert (tmp_path / "plots/few_shot-few-shot.png").is_file()
