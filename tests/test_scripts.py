@@ -157,8 +157,9 @@ def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
 @pytest.mark.parametrize("table", ["base2new", "xd", "few_shot", "ablation"])
 def test_every_table_on_built_in_data(table, tmp_path, data):
     datasets = ["builtin_flowers", *(["builtin_things_sketch"] if table == "xd" else [])]
-    words = ["--datasets", *datasets, *"--seeds 1 --shots 1 --config builtin --threads 1".split()]
-    words += "--options OPTIM.MAX_EPOCH 1 DATASET.NUM_SHOTS 1 DATALOADER.NUM_WORKERS 0".split()
+    words = ["--datasets", *datasets, "--seeds", "1", "--shots", "1", "--config", "builtin"]
+    words += ["--threads", "1", "--options", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
+    words += ["DATALOADER.NUM_WORKERS", "0"]
     variables = {"DATA": str(data), "OUTPUT": str(tmp_path)}
     finished = bash(ROOT / f"scripts/promptsrc/{table}_all.sh", *words, **variables)
     assert finished.returncode == 0, finished.stdout + finished.stderr
