@@ -6,7 +6,6 @@ classes, and the classes are halved afterwards.  Nothing is ever written into th
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from dassl.data.datasets import DatasetBase, Datum
 
+from .files import write_json
 from .recipe import Recipe
 
 CLASS_SUBSETS = ("all", "base", "new")
@@ -315,18 +315,6 @@ def write_draw(cfg: Any, train: list[Datum], val: list[Datum], image_dir: str) -
     subset = options.get("SUBSAMPLE_CLASSES", "all")
     name = f"few_shot_{options.NAME}_{subset}_{options.NUM_SHOTS}shots_seed{cfg.SEED}.json"
     write_json(content, os.path.join(cfg.OUTPUT_DIR, name))
-
-
-def write_json(content: Any, path: str) -> None:
-    """Write ``path`` so that no reader ever sees half of it."""
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def abbreviate(things: Iterable[Any]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dassl.data.datasets import Datum
 
-from .few_shot import FewShotDataset, abbreviate, write_json
+from .few_shot import FewShotDataset, abbreviate
+from .files import write_json
 from .folders import list_classes, list_images, read_lines
 
 
@@ -73,7 +74,7 @@ def kept_listing(folder: str) -> dict[str, list[str]]:
     images = list_folder(folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"folder": folder, "times": times, "images": images}, str(path))
+        write_json({"folder": folder, "times": times, "images": images}, path)
     except OSError as error:
         print(f"The listing of {folder} is not kept for the next run: {error}")
     return images

@@ -22,10 +22,10 @@ from datasets.builtin import BuiltinDataset
 from prompting.backbone import CLIP, load_clip
 from prompting.builtin import BUILTIN
 from prompting.prompted_clip import normalise, template_features
+from trainers.templates import DEFAULT
 
 from .data import normalise_pictures
 
-TEMPLATE = "a photo of a {}."
 STRENGTHS = np.geomspace(0.1, 1000, 9)
 """Inverse regularisation of the probe, chosen on the validation pictures of the draw."""
 
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[1, 2, 3], help="draws of the shots"
     )
-    parser.add_argument("--template", default=TEMPLATE, help="zero-shot template")
+    parser.add_argument("--template", default=DEFAULT, help="zero-shot template")
     args = parser.parse_args()
     clip = load_clip(args.backbone)
     names = [each.__name__ for each in BuiltinDataset.__subclasses__()]

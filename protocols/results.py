@@ -105,13 +105,13 @@ def find_results(protocol: str, output: Path) -> list[Result]:
 def _without_transfers(results: list[Result]) -> list[Result]:
     """Leave out series of nothing but the source with the usual shots, where there are others: with a
     configuration that is not published, models of cross-dataset transfer lie where few-shot runs do."""
-    others = {
-        r.series
-        for r in results
-        if not (r.variant and r.shots == settings.SHOTS)
-        or r.dataset != settings.source_of(r.variant)
-    }
-    return [r for r in results if r.series in others] or results
+
+    def may_be_a_transfer(r: Result) -> bool:
+        on_source = r.dataset == settings.source_of(r.variant)
+        return bool(r.variant) and on_source and r.shots == settings.SHOTS
+
+    few_shot = {r.series for r in results if not may_be_a_transfer(r)}
+    return [r for r in results if r.series in few_shot] or results
 
 
 def _read(protocol: str, output: Path, path: Path) -> Result | None:

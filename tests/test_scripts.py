@@ -148,7 +148,8 @@ def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
         finished = bash(script, *words, *options, **variables)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         new = set(output.rglob("results.json")) - before
-        assert new or "kept" in finished.stdout, f"{script} left no result"
+        shared = script.stem == "zeroshot"  # its run is that of xd_test, and kept
+        assert new or (shared and "kept" in finished.stdout), f"{script} left no result"
         for path in new:
             assert json.loads(path.read_text())["metrics"]["accuracy"] > 12  # chance is 8 and 4
 

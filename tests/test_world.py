@@ -14,6 +14,7 @@ from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 
 import datasets
+from datasets import files
 from datasets.builtin import BuiltinDataset
 from datasets.world import drawing
 from datasets.world.drawing import BEGUN, IMAGES, MARK, SPLIT, draw_set
@@ -43,10 +44,11 @@ def failing(monkeypatch):
     """Make every write fail with an error number."""
 
     def install(number: int) -> None:
-        def fail(path, content):
+        def fail(content, path):
             raise OSError(number, "no", str(path))
 
-        monkeypatch.setattr(drawing, "_write", fail)
+        for module in (drawing, files):
+            monkeypatch.setattr(module, "write_bytes", fail)
 
     return install
 

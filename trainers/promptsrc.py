@@ -88,7 +88,8 @@ class PromptSRC(IVLP):
 
     def after_epoch(self) -> None:
         learned = self.learned_tensors()
-        self.average.update(self.epoch + 1, learned)
+        if self.options.GPA:
+            self.average.update(self.epoch + 1, learned)
         self.test_periodically()
         if self.options.GPA and self.epoch + 1 == self.max_epoch:
             print("The prompts become their Gaussian-weighted average over the epochs")
@@ -99,9 +100,7 @@ class PromptSRC(IVLP):
 
     def prompts_to_test(self) -> dict[str, dict[str, Tensor]]:
         tested = super().prompts_to_test()
-        if not (self.options.GPA and self.average.total):
-            return tested
-        return {**tested, "average": self.average.average()}
+        return {**tested, "average": self.average.average()} if self.average.total else tested
 
     def resume_state(self) -> dict[str, Any]:
         return {**super().resume_state(), "average": self.average.state_dict()}

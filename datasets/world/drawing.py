@@ -13,12 +13,12 @@ import hashlib
 import io
 import json
 import os
-import uuid
 from pathlib import Path
 
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from ..files import write_bytes, write_json
 from .sets import SETS, WorldSet
 
 WORLD = 2
@@ -109,7 +109,7 @@ def _draw_missing(
     else:
         wanted = {path for items in split.values() for path, _, _ in items}
         (folder / MARK).unlink(missing_ok=True)
-        _write(begun, str(WORLD).encode())
+        write_bytes(str(WORLD).encode(), begun)
     jobs = []
     for label, name in enumerate(world_set.classes):
         (images / os.path.dirname(image_path(name, 0))).mkdir(exist_ok=True)
@@ -121,24 +121,15 @@ def _draw_missing(
     done = Parallel(n_jobs=processes, return_as="generator")(jobs)
     for _ in tqdm(done, f"drawing {world_set.key}", len(jobs), unit="class", disable=None):
         pass
-    _write(folder / SPLIT, json.dumps(split).encode())
-    _write(folder / MARK, json.dumps(_mark(split)).encode())
+    write_json(split, folder / SPLIT)
+    write_json(_mark(split), folder / MARK)
 
 
 def _draw_class(world_set: WorldSet, images: Path, label: int, indices: list[int]) -> None:
     for index in indices:
         memory = io.BytesIO()
         world_set.draw(label, index).save(memory, "PNG")
-        _write(images / image_path(world_set.classes[label], index), memory.getvalue())
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_bytes(memory.getvalue(), images / image_path(world_set.classes[label], index))
 
 
 def main() -> None:

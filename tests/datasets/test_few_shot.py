@@ -23,8 +23,8 @@ from datasets.few_shot import (
     find_missing,
     halve_classes,
     read_split,
-    write_json,
 )
+from datasets.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = REPOSITORY.parent / "shared"
