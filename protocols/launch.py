@@ -14,7 +14,7 @@ from typing import Any
 from . import runs, settings
 from .execution import RunError, run_here
 from .runs import Environment, Run
-from .settings import SEEDS, UsageError
+from .settings import UsageError
 
 VARIABLES = """environment variables:
   DATA      the data root (default ./data)
@@ -24,6 +24,7 @@ VARIABLES = """environment variables:
   PREC      fp32, fp16, amp or bf16; without CUDA the default is fp32
   BACKBONE  an OpenAI CLIP by name, or a file in its layout
   SOURCE    what cross-dataset transfer trains on (default imagenet; built-in: builtin_things)
+  SEEDS     the seeds of scripts that run several (default "1 2 3")
 
 A finished run with the same configuration is kept, an unfinished one goes on, and a folder of another
 configuration is refused."""
@@ -40,6 +41,17 @@ class Script:
 
 def _source(config: str) -> str:
     return settings.find_dataset(os.environ.get("SOURCE") or settings.source_of(config))
+
+
+def _seeds() -> list[int]:
+    """The seeds of scripts that run several."""
+    given = os.environ.get("SEEDS", "").split() or [str(seed) for seed in settings.SEEDS]
+    try:
+        seeds = [_count(seed) for seed in given]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"SEEDS: {error}") from error
+    settings.refuse_twice("seed", seeds)
+    return seeds
 
 
 def _zero_shot_halves(method: str, given: argparse.Namespace) -> list[Run]:
@@ -81,7 +93,8 @@ SCRIPTS = {
         "train on all classes with SHOTS images a class, seeds 1 2 3, and test them",
         ("DATASET", "SHOTS"),
         lambda method, given: [
-            runs.few_shot(method, given.DATASET, given.SHOTS, seed, given.config) for seed in SEEDS
+            runs.few_shot(method, given.DATASET, given.SHOTS, seed, given.config)
+            for seed in _seeds()
         ],
     ),
     "main": Script(
@@ -98,7 +111,7 @@ SCRIPTS = {
                 given.NCTX,
                 given.CSC,
             )
-            for seed in SEEDS
+            for seed in _seeds()
         ],
     ),
     "zeroshot": Script(
@@ -157,7 +170,7 @@ SCRIPTS = {
                 f"{given.WEIGHTS}/{given.SHOTS}shot/seed{seed}",
                 given.config,
             )
-            for seed in SEEDS
+            for seed in _seeds()
         ],
     ),
 }

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -94,7 +93,6 @@ def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = parse(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         check_options(given.options)
         runs = table_runs(

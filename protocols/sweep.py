@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -123,6 +124,29 @@ def open_console(run: Run, environment: Environment):
     return open(path, "ab")
 
 
+@contextmanager
+def noted_interruptions() -> Iterator[list[int]]:
+    """Note Ctrl-C and SIGTERM in the list that is yielded, and obey the second one at once.
+
+    An exception out of a signal handler would be lost in what Python calls around a fork.
+    """
+    noted: list[int] = []
+
+    def note(number, frame) -> None:
+        noted.append(number)
+        signal.signal(number, before[number])
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    # what a shell starts in its background is to ignore Ctrl-C
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heeded}
+    try:
+        yield noted
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
+
+
 class Sweep:
     """Brings an executor and the runs of a table together, and says what happens.
 
@@ -138,21 +162,12 @@ class Sweep:
     def run(self) -> bool:
         """Execute what is missing; returns whether all runs now have a result.
 
-        KeyboardInterrupt passes after everything has been stopped.
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM came, and everything has been stopped.
         """
-        waiting = deque(self.runs)
-        shown_at = time.monotonic()
         try:
-            while waiting or self._running:
-                self._start(waiting)
-                for run, outcome in self.executor.collect():
-                    self._running.discard(run)
-                    self._settle(run, outcome)
-                if self._running:
-                    time.sleep(POLL_SECONDS)
-                if time.monotonic() - shown_at > PROGRESS_SECONDS:
-                    shown_at = time.monotonic()
-                    self._show_progress()
+            with noted_interruptions() as interruptions:
+                self._run(interruptions)
         finally:
             self.executor.stop()
         failed = [run for run in self.runs if self.outcomes[run].problem]
@@ -161,6 +176,23 @@ class Sweep:
             for run in failed:
                 self._say(f"  {run}: {self.outcomes[run].problem.splitlines()[-1].strip()}")
         return not failed
+
+    def _run(self, interruptions: Sequence[int]) -> None:
+        waiting = deque(self.runs)
+        shown_at = time.monotonic()
+        while waiting or self._running:
+            self._start(waiting)
+            collected = self.executor.collect()
+            if interruptions:  # Ctrl-C reaches the runs as well: they did not fail
+                raise KeyboardInterrupt
+            for run, outcome in collected:
+                self._running.discard(run)
+                self._settle(run, outcome)
+            if self._running:
+                time.sleep(POLL_SECONDS)
+            if time.monotonic() - shown_at > PROGRESS_SECONDS:
+                shown_at = time.monotonic()
+                self._show_progress()
 
     def _start(self, waiting: deque[Run]) -> None:
         """Hand over every run whose turn it is."""

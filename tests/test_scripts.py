@@ -141,7 +141,7 @@ def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
         output = reproduced if "reproduce" in script.stem else trained
         if output == reproduced and not weights.exists():
             give_weights(weights, trained, settings.find_method(method))
-        variables = {"DATA": str(data), "OUTPUT": str(output), "CFG": "builtin"}
+        variables = {"DATA": str(data), "OUTPUT": str(output), "CFG": "builtin", "SEEDS": "1"}
         dataset = "builtin_things" if script.stem == "xd_train" else "builtin_flowers"
         words = [{**values, "DATASET": dataset}[name] for name in launched_by(script).arguments]
         before = set(output.rglob("results.json"))

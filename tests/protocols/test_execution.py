@@ -124,7 +124,6 @@ def test_every_script_runs_to_its_end(method, environment, monkeypatch):
     names = [name for name in launch.SCRIPTS if "zeroshot" in name or name == "main"]
     if method == "PromptSRC":
         names = [name for name in launch.SCRIPTS if name not in names]
-        monkeypatch.setattr(launch, "SEEDS", (1,))
         weights = environment.output / "weights"
         weights.mkdir(exist_ok=True)
         transfer = runs.cross_dataset_train(method, "my_images", 1)
@@ -132,7 +131,7 @@ def test_every_script_runs_to_its_end(method, environment, monkeypatch):
         for link, run in (("base", TRAIN), ("", transfer), ("1shot", few_shot)):
             (weights / link).mkdir(exist_ok=True)
             (weights / link / "seed1").symlink_to(environment.output / run.folder)
-    monkeypatch.setattr(launch, "SEEDS", (1,))
+    monkeypatch.setenv("SEEDS", "1")
     for name in names:
         trainer = "ZeroshotCLIP" if "zeroshot" in name else method
         script = launch.SCRIPTS[name]
@@ -180,6 +179,22 @@ def test_an_unknown_configuration_is_refused_with_the_nearest(monkeypatch, capsy
     monkeypatch.setenv("PREC", "fp32")
     assert launch.main(["x.sh", "CoOp", "base2new_train", "dtd", "1"]) == 1
     assert "vit_b16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seeds", "planned"), [("", [1, 2, 3]), ("5", [5]), ("3 1", [3, 1])], ids=["unset", "5", "3 1"]
+)
+def test_scripts_of_several_seeds_run_those_asked_for(seeds, planned, monkeypatch):
+    monkeypatch.setenv("SEEDS", seeds)
+    _, script, given = launch.parse(["x.sh", "CoOp", "few_shot", "dtd", "4"])
+    assert [run.seed for run in script.runs("CoOp", given)] == planned
+
+
+@pytest.mark.parametrize(("seeds", "says"), [("one", "'one' is not a number"), ("1 1", "twice")])
+def test_bad_seeds_are_refused(seeds, says, monkeypatch, capsys):
+    monkeypatch.setenv("SEEDS", seeds)
+    assert launch.main(["x.sh", "CoOp", "few_shot", "dtd", "4"]) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_without_cuda_precision_is_fp32_or_what_was_asked_for(monkeypatch, capsys):

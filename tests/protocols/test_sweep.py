@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 
 import pytest
 
@@ -19,7 +20,7 @@ from protocols.settings import ROOT
 from protocols.sweep import LocalExecutor, Outcome, Sweep, progress
 from tests.protocols.small import OPTIONS, make_environment
 
-METHODS = ("ZeroshotCLIP", "CoOp", "PromptSRC")
+METHODS = ("CoOp", "PromptSRC")
 
 
 def planned(seeds=(1,)):
@@ -67,8 +68,8 @@ def test_a_failure_stops_only_what_depends_on_it(tmp_path, capsys):
     assert not swept.run()
     problems = {run.folder: outcome.problem for run, outcome in swept.outcomes.items()}
     assert sum(map(bool, problems.values())) == 2
-    assert "left out" in problems[planned()[3].folder]
-    assert "2 of 6 runs have no result" in capsys.readouterr().out
+    assert "left out" in problems[planned()[1].folder]
+    assert "2 of 4 runs have no result" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -81,8 +82,33 @@ def test_a_failed_run_is_reported_with_its_last_lines(tmp_path, capsys):
     assert "Loss is infinite or NaN" in out
 
 
+class Swallowing(Pretend):
+    """One that is interrupted where exceptions are lost, as they are around a fork."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def submit(self, run):
+        super().submit(run)
+        if len(self.started) == 1:
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_not_lost(number, tmp_path):
+    before = signal.getsignal(number)
+    executor = Swallowing(number)
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(planned(), Environment(tmp_path, tmp_path), executor).run()
+    assert len(executor.started) == 2  # as many as run at a time
+    assert not executor.running
+    assert signal.getsignal(number) == before
+
+
 def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
-    run, environment = planned()[2], Environment(tmp_path, tmp_path)
+    run, environment = planned()[0], Environment(tmp_path, tmp_path)
     console = tmp_path / run.folder / sweep.CONSOLE
     assert progress(run, environment) == ""
     console.parent.mkdir(parents=True)
@@ -143,7 +169,7 @@ def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(tmp_path, monke
     )
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert subprocess.run(sweep_command(unbroken), cwd=ROOT).returncode == 0
-    for seconds in (6, 12, 18):
+    for seconds in (4, 8, 12):
         process = subprocess.Popen(sweep_command(environment, "--jobs", "2"), cwd=ROOT)
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
@@ -152,23 +178,19 @@ def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(tmp_path, monke
     assert results_of(environment.output) == results_of(unbroken.output)
 
 
-def ignore_interrupts():
-    """As a shell starts what is sent to its background."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stop", "before"), [(signal.SIGINT, None), (signal.SIGTERM, ignore_interrupts)]
+    ("stop", "interrupts"), [(signal.SIGINT, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_IGN)]
 )
-def test_interrupting_stops_everything(stop, before, tmp_path):
+def test_interrupting_stops_everything(stop, interrupts, tmp_path):
+    """By Ctrl-C, and in the background of a shell, which has Ctrl-C ignored, by SIGTERM."""
     environment = make_environment(tmp_path)
     process = subprocess.Popen(
         sweep_command(environment, "--jobs", "2"),
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=before,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
     )
     deadline = time.monotonic() + 120
     while not list(environment.output.rglob(sweep.CONSOLE)) and time.monotonic() < deadline:
