@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -96,15 +96,30 @@ class Swallowing(Pretend):
                 signal.raise_signal(self.number)
 
 
+@contextmanager
+def handled(number, handler):
+    """A signal handled in a certain way, however these tests were started."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_is_not_lost(number, tmp_path):
-    before = signal.getsignal(number)
     executor = Swallowing(number)
-    with pytest.raises(KeyboardInterrupt):
-        Sweep(planned(), Environment(tmp_path, tmp_path), executor).run()
+    with handled(number, signal.default_int_handler):
+        with pytest.raises(KeyboardInterrupt):
+            Sweep(planned(), Environment(tmp_path, tmp_path), executor).run()
+        assert signal.getsignal(number) == signal.default_int_handler
     assert len(executor.started) == 2  # as many as run at a time
     assert not executor.running
-    assert signal.getsignal(number) == before
+
+
+def test_interruptions_stay_ignored_in_the_background(tmp_path):
+    with handled(signal.SIGINT, signal.SIG_IGN):
+        assert Sweep(planned(), Environment(tmp_path, tmp_path), Swallowing(signal.SIGINT)).run()
 
 
 def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
