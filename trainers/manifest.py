@@ -24,7 +24,7 @@ from prompting.checkpoints import write_atomically
 from .results import plain_config
 
 MANIFEST_FILE = "manifest.json"
-_PACKAGES = ("torch", "torchvision", "clip-anytorch", "numpy", "pillow", "yacs", "dassl-engine")
+_PACKAGES = ("torchvision", "clip-anytorch", "numpy", "pillow", "yacs", "dassl-engine")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -98,7 +98,10 @@ def write_manifest(trainer: Any, test_seconds: float) -> None:
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": {
+            "torch": str(torch.__version__),  # names the CUDA build, as its metadata may not
+            **{name: version for name in _PACKAGES if (version := _version(name))},
+        },
         "device": gpu or f"{device.type} ({platform.processor() or platform.machine()})",
         "threads": torch.get_num_threads(),
         "seed": trainer.cfg.SEED,
