@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from .tables import Table
@@ -24,7 +25,8 @@ svg { max-width: 100%; height: auto; }
 
 def _svg(figure: Figure) -> str:
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "page"}):  # the same results give the same page, ids and all
+        figure.savefig(file, format="svg", metadata={"Date": None})
     return re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)
 
 

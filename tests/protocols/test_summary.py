@@ -239,6 +239,8 @@ def test_the_page_opens_from_disk_alone(tmp_path, capsys):
     for fetched in ("src=", "<link", "@import", "<script"):
         assert fetched not in text
     assert "averaging-weights" in text
+    assert report.main(arguments) == 0
+    assert page.read_text() == text
     assert (tmp_path / "plots/base2new-base-new.png").stat().st_size > 1000
 
 
