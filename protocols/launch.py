@@ -45,13 +45,12 @@ def _source(config: str) -> str:
 
 def _seeds() -> list[int]:
     """The seeds of scripts that run several."""
-    given = os.environ.get("SEEDS", "").split() or [str(seed) for seed in settings.SEEDS]
     try:
-        seeds = [_count(seed) for seed in given]
+        seeds = [_count(seed) for seed in os.environ.get("SEEDS", "").split()]
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"SEEDS: {error}") from error
     settings.refuse_twice("seed", seeds)
-    return seeds
+    return seeds or list(settings.SEEDS)
 
 
 def _zero_shot_halves(method: str, given: argparse.Namespace) -> list[Run]:

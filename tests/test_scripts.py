@@ -120,10 +120,8 @@ def give_weights(folder, output, method):
         "1shot": runs.few_shot(method, "builtin_flowers", 1, 1, "builtin"),
     }
     for link, run in given.items():
-        seeds = (output / run.folder).parent
         (folder / link).mkdir(parents=True, exist_ok=True)
-        for seed in seeds.glob("seed*"):
-            (folder / link / seed.name).symlink_to(seed)
+        (folder / link / "seed1").symlink_to(output / run.folder)
 
 
 @pytest.mark.slow
@@ -169,4 +167,4 @@ def test_every_table_on_built_in_data(table, tmp_path, data):
         if line.startswith(tuple(datasets)) and not line.endswith("-"):
             rows[line.split()[0].strip(",")].append(float(line.split()[-1]))
     assert {len(values) for values in rows.values()} == {4 if table == "ablation" else 1}
-    assert min(min(values) for values in rows.values()) > 8
+    assert min(min(values) for values in rows.values()) > 12  # chance is 8 at most
