@@ -1,5 +1,6 @@
 """Helpers that trainers and datasets share."""
 
+from .errors import InputError
 from .logger import Logger, setup_logger
 from .meters import AverageMeter, MetricMeter
 from .registry import Registry
@@ -30,6 +31,7 @@ from .torchtools import (
 
 __all__ = [
     "AverageMeter",
+    "InputError",
     "Logger",
     "MetricMeter",
     "Registry",
