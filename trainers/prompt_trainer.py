@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from dassl.engine import TrainerX
@@ -22,13 +20,12 @@ from prompting.class_prompts import PromptLayout
 from prompting.precision import resolve_precision
 from prompting.prompted_clip import PromptedCLIP, PromptLearner
 
+from . import resume
 from .config import options
 from .curves import Curves
 from .manifest import write_manifest
 from .periodic_tests import PeriodicTests
 from .results import claim_folder, plain_config, write_results
-
-RESUME_FILE = "resume.pth"
 
 
 class PromptTrainer(TrainerX):
@@ -148,7 +145,7 @@ class PromptTrainer(TrainerX):
         self.curves.save(self.output_dir)
         super().after_epoch()
         if self.epoch + 1 < self.max_epoch:
-            self._save_resume_state()
+            resume.save(self._resume_path(self.output_dir), self.resume_state())
         else:
             self._resume_path(self.output_dir).unlink(missing_ok=True)
 
@@ -163,11 +160,11 @@ class PromptTrainer(TrainerX):
         every, epoch = self.cfg.TEST.get("EVERY", 0), self.epoch + 1
         if every < 1 or epoch % every or self.curves.tested(epoch):
             return
-        state = _random_state()
+        state = resume.random_state()
         if self.periodic_tests is None:
             self.periodic_tests = PeriodicTests(self)
         self.periodic_tests.run(self, self.prompts_to_test())
-        _set_random_state(state)
+        resume.set_random_state(state)
 
     def model_inference(self, input: Tensor) -> Tensor:
         with self.precision.autocast():
@@ -268,11 +265,12 @@ class PromptTrainer(TrainerX):
         final = Path(
             directory, self.checkpoint_name, checkpoints.FINAL_FILE.format(epoch=self.max_epoch)
         )
-        resume = self._resume_path(directory)
-        if resume.is_file():
-            epoch = self._load_resume_state(resume)
-            print(f"Resuming from {resume}: {epoch} of {self.max_epoch} epochs are done")
-            return epoch
+        path = self._resume_path(directory)
+        if path.is_file():
+            state = resume.load(path, self.identity)
+            self.load_resume_state(state)
+            print(f"Resuming from {path}: {state['epoch']} of {self.max_epoch} epochs are done")
+            return state["epoch"]
         if final.is_file():
             self._load_learned(final, checkpoints.load(final))
             self.epoch = self.max_epoch - 1
@@ -281,7 +279,7 @@ class PromptTrainer(TrainerX):
         return 0
 
     def _resume_path(self, directory) -> Path:
-        return Path(directory, self.checkpoint_name, RESUME_FILE)
+        return Path(directory, self.checkpoint_name, resume.RESUME_FILE)
 
     def resume_state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on, beside the configuration."""
@@ -293,7 +291,7 @@ class PromptTrainer(TrainerX):
             "scheduler": self.sched.state_dict(),
             "scaler": self.scaler.state_dict(),
             "best_result": float(self.best_result),
-            "random": _random_state(),
+            "random": resume.random_state(),
         }
 
     def load_resume_state(self, state: dict[str, Any]) -> None:
@@ -304,43 +302,4 @@ class PromptTrainer(TrainerX):
         self.sched.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.best_result = state["best_result"]
-        _set_random_state(state["random"])
-
-    def _save_resume_state(self) -> None:
-        state = self.resume_state()
-        checkpoints.write_atomically(
-            self._resume_path(self.output_dir), lambda path: torch.save(state, path)
-        )
-
-    def _load_resume_state(self, path: Path) -> int:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise checkpoints.CheckpointError(
-                f"{path} cannot be read: {error}. Remove it to train from the start"
-            ) from error
-        checkpoints.check_header(path, state["identity"], self.identity)
-        self.load_resume_state(state)
-        return state["epoch"]
-
-
-def _random_state() -> dict[str, Any]:
-    """The state of all random generators, in types that torch.load reads without pickle."""
-    version, python, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()
-    return {
-        "python": [version, list(python), gauss],
-        "numpy": [keys.tolist(), position, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
-    }
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    version, python, gauss = state["python"]
-    random.setstate((version, tuple(python), gauss))
-    keys, *rest = state["numpy"]
-    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        resume.set_random_state(state["random"])
