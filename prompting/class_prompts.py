@@ -117,6 +117,15 @@ class PromptTemplate:
         """The words before the class name."""
         return self.text.partition("{}")[0].strip()
 
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint must agree on."""
+        return {
+            "prefix": self.prefix,
+            "template": self.text,
+            "class_token_position": self.position,
+            "class_specific": self.class_specific,
+        }
+
     def fill(self, name: str) -> str:
         """The text of a class, its name as it is read in a prompt."""
         before, _, behind = self.text.partition("{}")
@@ -146,37 +155,6 @@ class PromptTemplate:
             body = body + [0] * max(0, name_end - len(body))
         sequence = [tokens[0], *context[:before], *body[:name_end], *context[before:]]
         return (sequence + body[name_end:])[: len(tokens)]
-
-
-def layout(self, names: Sequence[str]) -> PromptLayout:
-        """The token layout of these classes.
-
-        Raises:
-            InputError: a prompt does not fit into CLIP's positions.
-        """
-        return layout([self._sequence(index, name) for index, name in enumerate(names)])
-
-    def _sequence(self, index: int, name: str) -> list[int]:
-        tokens = tokenize(self.fill(name))
-        before = {"end": self.num_context, "middle": self.num_context // 2, "front": 0}
-        before = before[self.position]
-        first = index * self.num_context if self.class_specific else 0
-        # ~k stands for context vector k: negative, so it cannot be taken for a token
-        context = [~(first + k) for k in range(self.num_context)]
-        body = tokens[1 + self.num_context :]
-        name_end = 0
-        if self.position != "end":
-            # the name's own tokens; the last may merge with the full stop, and even with what follows
-            # it, so the sequence is cut to its length as the published code does
-            name_end = len(tokenize(clean_name(name))) - 2
-            body = body + [0] * max(0, name_end - len(body))
-        sequence = [tokens[0], *context[:before], *body[:name_end], *context[before:]]
-        return (sequence + body[name_end:])[: len(tokens)]
-
-
-def plain_prompts(texts: Sequence[str]) -> PromptLayout:
-    """The layout of texts without learned context."""
-    return layout([tokenize(text) for text in texts])
 
 
 def layout(sequences: Sequence[Sequence[int]]) -> PromptLayout:

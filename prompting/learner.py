@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,10 @@ class PromptLearner(nn.Module):
         """Name inside the published model by name in our state dict, for every tensor of it."""
         return {name: f"prompt_learner.{name}" for name in self.state_dict()}
 
+    def describe(self) -> dict[str, Any]:
+        """What messages about a checkpoint that does not fit should name, beside shapes."""
+        return {}
+
     def published_tensors(self) -> dict[str, Tensor]:
         """The state, not copied, under its published names."""
         return {self.published_names()[k]: v for k, v in self.state_dict(keep_vars=True).items()}
@@ -43,9 +48,9 @@ class PromptLearner(nn.Module):
 class DeepPrompts(PromptLearner):
     """Context vectors of the text, and vectors of its own for each prompted layer of both encoders.
 
-    ctx: (M, text width), or (C, M, text width) where each class has its own. text_prompts: (M, text
-    width) for layers 1, 2, ... of the text encoder. image_prompts: (N, image width) for layers 0, 1, ...
-    of the image encoder.
+    ctx: (M, text width), or (C, M, text width) where each class has its own. text_prompts: (M,
+    text width) for layers 1, 2, ... of the text encoder. image_prompts: (N, image width) for layers
+    0, 1, ... of the image encoder.
     """
 
     def __init__(
@@ -64,6 +69,14 @@ class DeepPrompts(PromptLearner):
 
     def steer_image(self) -> ImageSteering:
         return ImageSteering(prompts=dict(enumerate(self.image_prompts)))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "context_length_text": self.ctx.shape[-2],
+            "prompt_depth_text": 1 + len(self.text_prompts),
+            "context_length_vision": len(self.image_prompts[0]) if self.image_prompts else 0,
+            "prompt_depth_vision": len(self.image_prompts),
+        }
 
     def published_names(self) -> dict[str, str]:
         names = {"ctx": "prompt_learner.ctx"}

@@ -37,7 +37,9 @@ class PackedRows:
         owner = torch.full((len(rows), row), -1)
         place = torch.empty(len(suffix), dtype=torch.long)
         for index, classes in enumerate(rows):
-            tokens = torch.cat([torch.arange(ends[c] + 1 - lengths[c], ends[c] + 1) for c in classes])
+            tokens = torch.cat(
+                [torch.arange(ends[c] + 1 - lengths[c], ends[c] + 1) for c in classes]
+            )
             source[index, : len(tokens)] = tokens
             owner[index, : len(tokens)] = torch.repeat_interleave(
                 torch.tensor(classes), lengths[classes]

@@ -85,6 +85,7 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner = learner
         self.template, self.teacher = template, teacher
         self._set_classes(names)
+        self.eval()
 
     def _set_classes(self, names: Sequence[str]) -> None:
         self.names = list(names)

@@ -101,7 +101,9 @@ def _enter(
     if (prompt := steering.prompts.get(layer)) is not None:
         prefix = _put(prefix, prompt, replaced=len(prompt))
     if (tokens := steering.inserted.get(layer)) is not None:
-        prefix = _put(prefix, tokens, replaced=0 if layer == min(steering.inserted) else len(tokens))
+        prefix = _put(
+            prefix, tokens, replaced=0 if layer == min(steering.inserted) else len(tokens)
+        )
     if (tokens := steering.class_tokens.get(layer)) is not None:
         aware = layout.class_aware
         tokens = tokens.flatten(0, 1).to(prefix.dtype).expand(len(prefix), -1, -1)

@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 import trainers
 from tests import tiny_clip
+from trainers.without_data import build_without_data
 
 BOUNDS = {"loss": 1e-5, "parts": 1e-5, "lr": 1e-5, "logits": 1e-5, "grad": 1e-4, "final": 1e-4}
 
@@ -58,19 +58,6 @@ def _configure(meta: Mapping[str, Any], backbone: Path, output: Path):
     return cfg
 
 
-def _trainer(cfg, names: list[str]):
-    """A registered trainer whose data are fed by hand."""
-
-    def build_data_loader(self) -> None:
-        self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names))
-        self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
-        self.num_classes, self.lab2cname = len(names), dict(enumerate(names))
-        self.num_source_domains = 0
-
-    registered = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    return type(registered.__name__, (registered,), {"build_data_loader": build_data_loader})(cfg)
-
-
 def _logits(trainer, pixels: np.ndarray) -> np.ndarray:
     trainer.set_model_mode("eval")
     with torch.no_grad():
@@ -83,8 +70,8 @@ def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
     return float(difference / max(np.linalg.norm(reference), 1e-12))
 
 
-def _whole_model_names(trainer) -> dict[str, torch.nn.Parameter]:
-    return trainer.model.prompt_learner.published_names()
+def _published(trainer) -> dict[str, torch.Tensor]:
+    return trainer.model.prompt_learner.published_tensors()
 
 
 def replay(path: Path, folder: Path) -> dict[str, float]:
@@ -96,9 +83,9 @@ def replay(path: Path, folder: Path) -> dict[str, float]:
     if "loss" not in record:
         return _replay_zero_shot(record, meta, cfg)
 
-    trainer = _trainer(cfg, meta["base"])
+    trainer = build_without_data(cfg, meta["base"])
     with torch.no_grad():
-        for name, parameter in _whole_model_names(trainer).items():
+        for name, parameter in _published(trainer).items():
             parameter.copy_(torch.from_numpy(record[f"init/{name}"]))
     losses, rates, parts, gradients = [], [], [], {}
     steps = len(record["loss"])
@@ -120,18 +107,17 @@ def replay(path: Path, folder: Path) -> dict[str, float]:
                 summed = summary["kl"] * len(labels) * len(meta["base"])
                 parts.append([summary["ce"], summary["l1_text"], summary["l1_image"], summed])
             if step == 0:
-                gradients = {k: p.grad.clone() for k, p in _whole_model_names(trainer).items()}
+                gradients = {k: p.grad.clone() for k, p in _published(trainer).items()}
         trainer.after_epoch()
 
-    new = _trainer(cfg, meta["new"])
+    new = build_without_data(cfg, meta["new"])
     new.load_model(cfg.OUTPUT_DIR, epoch=meta["epochs"])
     errors = {
         "loss": relative_error(losses, record["loss"]),
         "lr": relative_error(rates, record["lr"]),
         "grad": max(relative_error(g, record[f"grad/{k}"]) for k, g in gradients.items()),
         "final": max(
-            relative_error(p.detach(), record[f"final/{k}"])
-            for k, p in _whole_model_names(trainer).items()
+            relative_error(p.detach(), record[f"final/{k}"]) for k, p in _published(trainer).items()
         ),
         "logits": max(
             relative_error(_logits(trainer, record["test_img"]), record["test_logits_base"]),
@@ -147,7 +133,7 @@ def replay(path: Path, folder: Path) -> dict[str, float]:
 
 def _replay_zero_shot(record: Mapping[str, np.ndarray], meta: Mapping[str, Any], cfg):
     cfg.TRAINER.ZEROSHOT.TEMPLATE = meta["custom_template"]
-    trainer = _trainer(cfg, meta["classnames"])
+    trainer = build_without_data(cfg, meta["classnames"])
     logits = _logits(trainer, record["img"])
     text = trainer.model.class_features().numpy()
     recorded = record["text_features"]

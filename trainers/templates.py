@@ -100,3 +100,8 @@ DATASETS = {
     "BuiltinFlowers": "a photo of a {}, a type of flower.",
     "BuiltinFabrics": "a photo of a {}, a type of fabric.",
 }
+
+
+def of_dataset(name: str) -> str:
+    """The hand-written template of a dataset, else "a photo of a {}."."""
+    return DATASETS.get(name, DEFAULT)
