@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import trainers
 from prompting.builtin import BUILTIN
 from prompting.prompted_clip import TextTeacher
+from trainers.configuration_merge import merge
 from trainers.without_data import build_without_data
 
 from . import plain
@@ -90,13 +91,13 @@ def build_ours(
     """The registered trainer of a method, without data loaders; options are KEY, VALUE, ..."""
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
-    cfg.merge_from_file(ROOT / f"configs/trainers/{CONFIGS[method]}.yaml")
+    merge(cfg, ROOT / f"configs/trainers/{CONFIGS[method]}.yaml")
     cfg.TRAINER.NAME = method
     cfg.TRAINER[TRAINER_REGISTRY.get(method).node].PREC = precision
     cfg.MODEL.BACKBONE.NAME = BACKBONE
     cfg.OUTPUT_DIR, cfg.USE_CUDA = str(output), device.type == "cuda"
     cfg.INPUT.SIZE = (sizes["image_resolution"],) * 2
-    cfg.merge_from_list(list(options))
+    merge(cfg, list(options))
     BUILTIN[BACKBONE] = lambda: random_clip(sizes).state_dict()
     with contextlib.redirect_stdout(io.StringIO()):
         trainer = build_without_data(cfg, class_names(classes))

@@ -108,9 +108,10 @@ class PromptTemplate:
             )
 
     @classmethod
-    def of_context(cls, prefix: str, num_context: int, **more: Any) -> PromptTemplate:
-        """`prefix`, the name, a full stop: the form of CoOp and what follows it."""
-        return cls(f"{prefix} {{}}.", num_context, **more)
+    def of_context(cls, prefix: str, num_context: int, *more: Any) -> PromptTemplate:
+        """`prefix`, the name, a full stop: the form of CoOp and what follows it; then the position and
+        whether contexts are class-specific."""
+        return cls(f"{prefix} {{}}.", num_context, *more)
 
     @property
     def prefix(self) -> str:

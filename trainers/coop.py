@@ -39,8 +39,8 @@ class CoOp(PromptTrainer):
         return PromptTemplate.of_context(
             words,
             len(words.split(" ")),
-            position=options.get("CLASS_TOKEN_POSITION", "end"),
-            class_specific=options.get("CSC", False) and not options.CTX_INIT,
+            options.get("CLASS_TOKEN_POSITION", "end"),
+            options.get("CSC", False) and not options.CTX_INIT,
         )
 
     def starting_context(self, clip: CLIP) -> Tensor:

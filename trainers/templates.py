@@ -6,6 +6,9 @@ DATASETS: one hand-written template per dataset, by registered name (CLIP, appen
 for the built-in sets in the same manner).
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 DEFAULT = "a photo of a {}."
 
 TEACHER = (
@@ -102,6 +105,6 @@ DATASETS = {
 }
 
 
-def of_dataset(name: str) -> str:
-    """The hand-written template of a dataset, else "a photo of a {}."."""
-    return DATASETS.get(name, DEFAULT)
+def of_dataset(name: str, instead: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The hand-written template of a dataset, that of `instead` first; else "a photo of a {}."."""
+    return instead.get(name) or DATASETS.get(name, DEFAULT)
