@@ -47,6 +47,7 @@ class PromptTrainer(TrainerX):
     A method states, as class attributes:
         node, defaults: its configuration node TRAINER.<node> and the keys in it.
         more_nodes: further nodes with their defaults, where it has any.
+        accepted_keys: keys, with their defaults, that published command lines give and nothing reads.
         checkpoint_name: the folder of its checkpoints, as published.
         saved_module: what published files leave out of the names of learned tensors.
         published_unused: patterns of names that published files hold and that nothing here needs.
@@ -60,6 +61,7 @@ class PromptTrainer(TrainerX):
     node: str
     defaults: ClassVar[Mapping[str, Any]] = {}
     more_nodes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    accepted_keys: ClassVar[Mapping[str, Any]] = {}
     checkpoint_name = "prompt_learner"
     saved_module = ""
     published_unused: ClassVar[Sequence[str]] = ()
@@ -347,6 +349,10 @@ class PromptTrainer(TrainerX):
         header = checkpoint.get("header")
         if header is not None:
             checkpoints.check_header(path, header, self.identity)
+            self.model.trained_classes = header["classnames"]
+        elif self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
+            self.model.trained_classes = []  # published files do not say; halves are the protocol's
+        self.model.prompt_learner.fit_classes(len(self.model.trained_classes))
         self.learned.load(path, checkpoint["state_dict"], ours=header is not None)
         if saved := checkpoint.get("probe"):
             now = probe(self.model, self.precision.name, saved["classnames"])
