@@ -14,7 +14,7 @@ from dassl.data import DataManager
 from dassl.engine import TRAINER_REGISTRY, SimpleNet, TrainerX, TrainerXU, build_trainer
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_checkpoint, setup_logger
+from dassl.utils import InputError, load_checkpoint, setup_logger
 from torch import nn
 from torch.nn import functional as F
 
@@ -237,8 +237,62 @@ def test_validation_uses_the_validation_images(make_cfg, capsys):
     trainer.test()
     assert "Evaluate on the *val* set" in capsys.readouterr().out
     without = build_trainer(make_cfg("TRAINER.NAME", "PlainClassifier", "DATASET.VAL_PERCENT", 0.0))
-    without.test(split="val")
-    assert "Evaluate on the *test* set" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r'"val".*ToyColours has no validation images'):
+        without.test(split="val")
+    with pytest.raises(InputError, match='no split "train"'):
+        trainer.test(split="train")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (("TEST.FINAL_MODEL", "best_val"), "TEST.FINAL_MODEL is best_val.*no validation images"),
+        (("TEST.SPLIT", "val"), '"val".*no validation images'),
+        (("OPTIM.MAX_EPOCH", 0), "OPTIM.MAX_EPOCH is 0, so nothing would be trained"),
+        (("OPTIM.MAX_EPOCH", -3), "OPTIM.MAX_EPOCH is -3"),
+    ],
+)
+def test_training_that_cannot_be_meant_is_refused_before_it_writes(
+    make_cfg, tmp_path, pairs, message
+):
+    cfg = make_cfg("TRAINER.NAME", "PlainClassifier", "DATASET.VAL_PERCENT", 0.0, *pairs)
+    trainer = build_trainer(cfg)
+    with pytest.raises(InputError, match=message):
+        trainer.train()
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("INPUT.SIZE", (16,), r"\(16,\); expected 2 numbers"),
+        ("INPUT.SIZE", (16, 0), "expected 1 or more"),
+        ("INPUT.PIXEL_MEAN", [0.5], "expected 3 numbers"),
+        ("INPUT.PIXEL_MEAN", [0.5, float("nan"), 0.5], "expected finite numbers"),
+        ("INPUT.PIXEL_STD", [0.5, 0.5], "expected 3 numbers"),
+        ("INPUT.PIXEL_STD", [0.5, 0.0, 0.5], "or more"),
+        ("INPUT.TRANSFORMS", ("random_flipp",), 'do you mean "random_flip"'),
+        ("INPUT.INTERPOLATION", "cubic", 'do you mean "bicubic"'),
+        ("INPUT.GB_K", 4, "odd"),
+        ("INPUT.RGS_P", 1.5, "0 to 1"),
+        ("DATALOADER.NUM_WORKERS", -2, "-1 or more"),
+        ("DATALOADER.K_TRANSFORMS", 0, "1 or more"),
+        ("DATALOADER.TRAIN_X.BATCH_SIZE", 0, "1 or more"),
+        ("DATALOADER.TEST.BATCH_SIZE", -4, "1 or more"),
+        ("MODEL.INIT_WEIGHTS", "nowhere.pth", r'"nowhere\.pth", but there is no such file'),
+        ("OPTIM.LR", -0.1, "0 or more"),
+        ("OPTIM.LR", float("inf"), "0 or more"),
+        ("OPTIM.NAME", "sdg", 'do you mean "sgd"'),
+        ("OPTIM.STEPSIZE", (), "is empty"),
+        ("TRAIN.PRINT_FREQ", 0, "1 or more"),
+        ("TEST.FINAL_MODEL", "best_vall", 'do you mean "best_val"'),
+        ("TEST.SPLIT", "train", "there are test, val"),
+    ],
+)
+def test_options_out_of_range_are_named(make_cfg, key, value, message):
+    cfg = make_cfg("DATASET.NAME", "NoSuchThing", key, value)
+    with pytest.raises(InputError, match=rf"{re.escape(key)} .*{message}"):
+        PlainClassifier(cfg)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +353,7 @@ def test_training_without_the_unlabelled_images_it_needs(make_cfg):
         trainer.train()
     cfg = make_cfg("TRAINER.NAME", "PlainSemiSupervised", "DATASET.NUM_LABELED", 6)
     cfg.TRAIN.COUNT_ITER = "all"
-    with pytest.raises(ValueError, match=r'"all".*smaller_one'):
+    with pytest.raises(InputError, match=r'"all".*smaller_one'):
         build_trainer(cfg).train()
 
 

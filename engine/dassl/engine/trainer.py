@@ -16,6 +16,7 @@ from dassl.modeling import build_backbone, build_head
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import (
     AverageMeter,
+    InputError,
     MetricMeter,
     count_num_param,
     load_checkpoint,
@@ -28,6 +29,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from yacs.config import CfgNode
+
+from .checks import check_options, check_split, check_training
 
 __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 
@@ -358,6 +361,7 @@ class SimpleTrainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
+        check_options(cfg)
         self.check_cfg(cfg)
         self.device = torch.device("cuda" if cfg.USE_CUDA and torch.cuda.is_available() else "cpu")
         self.start_epoch = self.epoch = 0
@@ -398,7 +402,12 @@ class SimpleTrainer(TrainerBase):
         self.register_model("model", self.model, self.optim, self.sched)
 
     def train(self) -> None:
-        """Train all epochs, then test."""
+        """Train all epochs, then test.
+
+        Raises:
+            InputError: the options leave nothing to train, or ask for a val split that is missing.
+        """
+        check_training(self.cfg, self.max_epoch, self.val_loader is not None)
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self) -> None:
@@ -449,20 +458,19 @@ class SimpleTrainer(TrainerBase):
         """Evaluate on a split.
 
         Args:
-            split: ``val`` or ``test``; by default ``TEST.SPLIT``. Without validation images the
-                test images are used.
+            split: ``val`` or ``test``; by default ``TEST.SPLIT``.
 
         Returns:
             The evaluator's first metric (accuracy in percent).
+
+        Raises:
+            InputError: another split, or ``val`` of a dataset without validation images.
         """
+        split = split or self.cfg.TEST.SPLIT
+        check_split(split, self.val_loader is not None, self.cfg.DATASET.NAME)
         self.set_model_mode("eval")
         self.evaluator.reset()
-        split = split or self.cfg.TEST.SPLIT
-        if split == "val" and self.val_loader is not None:
-            data_loader = self.val_loader
-        else:
-            split = "test"
-            data_loader = self.test_loader
+        data_loader = self.val_loader if split == "val" else self.test_loader
         print(f"Evaluate on the *{split}* set")
         # disable=None: no bar where standard error is not a terminal.
         for batch in tqdm(data_loader, desc=split, leave=False, disable=None):
@@ -549,20 +557,17 @@ class TrainerXU(SimpleTrainer):
         The loader that ends first starts again.
 
         Raises:
-            ValueError: unknown COUNT_ITER, or no unlabelled images.
+            InputError: the dataset has no unlabelled images.
         """
         if self.train_loader_u is None:
-            raise ValueError(
+            raise InputError(
                 f"{type(self).__name__} needs unlabelled images, but the data set "
                 f"{self.cfg.DATASET.NAME} has none (train_u)"
             )
         self.set_model_mode("train")
         lengths = {"train_x": len(self.train_loader_x), "train_u": len(self.train_loader_u)}
         lengths["smaller_one"] = min(lengths.values())
-        count = self.cfg.TRAIN.COUNT_ITER
-        if count not in lengths:
-            raise ValueError(f'TRAIN.COUNT_ITER is "{count}"; choose one of {list(lengths)}')
-        self.num_batches = lengths[count]
+        self.num_batches = lengths[self.cfg.TRAIN.COUNT_ITER]
         pairs = zip(_repeat(self.train_loader_x), _repeat(self.train_loader_u), strict=False)
         self._train_on(pair for _, pair in zip(range(self.num_batches), pairs, strict=False))
 

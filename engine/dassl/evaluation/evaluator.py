@@ -61,6 +61,7 @@ class Classification(EvaluatorBase):
         """Forget all batches."""
         self._correct = 0
         self._total = 0
+        self._classes = 0
         self._y_true: list[int] = []
         self._y_pred: list[int] = []
 
@@ -74,6 +75,7 @@ class Classification(EvaluatorBase):
         predicted, truth = mo.argmax(dim=1).cpu(), gt.cpu()
         self._correct += int((predicted == truth).sum())
         self._total += truth.shape[0]
+        self._classes = mo.shape[1]
         self._y_true.extend(truth.tolist())
         self._y_pred.extend(predicted.tolist())
 
@@ -130,10 +132,16 @@ class Classification(EvaluatorBase):
         return mean
 
     def _save_confusion_matrix(self) -> None:
-        """Rows are true classes, columns predicted ones; each row sums to one."""
+        """Rows are true classes, columns predicted ones, (classes, classes).
+
+        A row sums to one, and to zero where its class has no test image.
+        """
         from sklearn.metrics import confusion_matrix
 
-        matrix = torch.from_numpy(confusion_matrix(self._y_true, self._y_pred, normalize="true"))
+        counts = confusion_matrix(
+            self._y_true, self._y_pred, labels=range(self._classes), normalize="true"
+        )
+        matrix = torch.from_numpy(counts)
         path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
         atomic_write(path, lambda stream: torch.save(matrix, stream))
         print(f"Confusion matrix is saved to {path}")
