@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import json
 import os
 import random
+import stat
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from PIL import Image
+
+from .errors import ImageError, MissingImage
 
 __all__ = [
     "atomic_write",
@@ -137,28 +139,51 @@ def _download_from_drive(url: str, dst: str) -> None:
 
 
 def read_image(path: str) -> Image.Image:
-    """Open an image and convert it to RGB.
+    """Open an image and convert it to RGB; of 16-bit values the upper eight bits are kept.
 
     Raises:
-        FileNotFoundError: no such file.
-        OSError: the file is not an image that can be read.
+        MissingImage: no such file.
+        ImageError: the file cannot be opened, is not an image that can be read, or holds 32-bit
+            numbers, of which nobody knows which is black and which is white.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            # A named pipe would be waited for without end.
+            raise ImageError(f'Cannot read the image "{path}": it is no ordinary file.')
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return _to_rgb(image)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            errno.ENOENT,
-            "No such image; check DATASET.ROOT and that the data set was unpacked completely",
-            path,
+        raise MissingImage(
+            f'There is no image "{path}". Check DATASET.ROOT, and that the data set was unpacked '
+            "completely."
         ) from error
-    except PermissionError:
+    except PermissionError as error:
+        raise ImageError(f'Cannot open the image "{path}": {error.strerror}.') from error
+    except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OSError(
+    # Pillow's decoders raise anything, from struct.error to SyntaxError.
+    except Exception as error:
+        raise ImageError(
             f'Cannot read the image "{path}" ({error}). It is damaged or not an image: '
             "fetch it again, or take it out of the data set."
         ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    # Pillow has 16-bit values of these formats, and they alone, in mode I in some versions.
+    sixteen_bits = image.mode.startswith("I;16") or (
+        image.mode == "I" and image.format in ("PNG", "PPM")
+    )
+    if sixteen_bits:
+        # As Pillow does with 16-bit colours; convert() would turn all above 255 into white.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        kind = "whole numbers" if image.mode == "I" else "real numbers"
+        raise ImageError(
+            f'The image "{image.filename}" holds 32-bit {kind}, of which it is not known which is '
+            "black and which is white: save it with 8 or 16 bits."
+        )
+    return image.convert("RGB")
 
 
 def collect_env_info() -> str:
