@@ -431,7 +431,7 @@ def test_two_models_under_one_trainer(make_cfg, tmp_path):
     assert {path.name for path in (tmp_path / "output").iterdir()} == {"backbone", "classifier"}
     trainer.save_model(1, trainer.output_dir)
     (tmp_path / "output" / "backbone" / "checkpoint").write_text("model.pth.tar-1\n")
-    with pytest.raises(RuntimeError, match="different epochs"):
+    with pytest.raises(InputError, match="different epochs"):
         trainer.resume_model_if_exist(trainer.output_dir)
 
 

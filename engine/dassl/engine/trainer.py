@@ -25,6 +25,7 @@ from dassl.utils import (
     save_checkpoint,
     tolist_if_not,
 )
+from dassl.utils.torchtools import load_weights
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -187,7 +188,7 @@ class TrainerBase:
             for name, folder in zip(names, folders, strict=True)
         ]
         if len(set(epochs)) > 1:
-            raise RuntimeError(
+            raise InputError(
                 f'The checkpoints in "{directory}" are of different epochs: '
                 f"{dict(zip(names, epochs, strict=True))}. The run was stopped while it saved: let "
                 'the text file "checkpoint" of each model name the same epoch.'
@@ -202,8 +203,8 @@ class TrainerBase:
             epoch: read ``model.pth.tar-EPOCH``; by default ``model-best.pth.tar``.
 
         Raises:
-            FileNotFoundError: no such checkpoint.
-            RuntimeError: it is damaged or belongs to another model.
+            MissingCheckpoint: no such checkpoint.
+            InputError: it is damaged or belongs to another model.
         """
         if not directory:
             print("Note that load_model() is skipped as no pretrained model is given")
@@ -212,11 +213,11 @@ class TrainerBase:
         for name in self.get_model_names():
             path = os.path.join(directory, name, model_file)
             checkpoint = load_checkpoint(path)
+            load_weights(self._models[name], checkpoint, path)
             print(
                 f"Load {path} to {name} (epoch={checkpoint['epoch']}, "
                 f"val_result={checkpoint.get('val_result')})"
             )
-            self._models[name].load_state_dict(checkpoint["state_dict"])
 
     def set_model_mode(self, mode: str = "train", names: str | list[str] | None = None) -> None:
         """Put models into ``train`` mode or into ``eval`` (also ``test``) mode.

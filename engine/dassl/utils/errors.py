@@ -16,3 +16,7 @@ class ImageError(InputError, OSError):
 
 class MissingImage(ImageError, FileNotFoundError):
     """A picture that is not there."""
+
+
+class MissingCheckpoint(InputError, FileNotFoundError):
+    """A checkpoint that is not there."""
