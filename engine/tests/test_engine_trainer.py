@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+import multiprocessing
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from dassl.data import DataManager
 from dassl.engine import TRAINER_REGISTRY, SimpleNet, TrainerX, TrainerXU, build_trainer
+from dassl.engine.trainer import stop_workers
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import InputError, load_checkpoint, setup_logger
@@ -392,6 +394,31 @@ def test_curves_are_written(make_cfg, tmp_path):
     assert [event.step for event in events.Scalars("train/lr")] == list(range(12))
     assert events.Scalars("train/lr")[0].value == pytest.approx(1e-5)
     assert len(events.Scalars("test/accuracy")) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_worker_lingers_however_training_ends(make_cfg, fails):
+    cfg = make_cfg("TRAINER.NAME", "PlainClassifier", "DATALOADER.NUM_WORKERS", 1)
+    trainer = build_trainer(cfg)
+    seen = []
+
+    def after_epoch():
+        seen.extend(multiprocessing.active_children())
+        if fails:
+            raise KeyboardInterrupt
+
+    trainer.after_epoch = after_epoch
+    error = None
+    try:
+        trainer.train()
+    except KeyboardInterrupt as raised:  # kept, as a debugger would, with all that it refers to
+        error = raised
+    assert (error is not None) is fails
+    assert seen
+    assert not multiprocessing.active_children()
+    assert trainer._writer is None
+    assert len(list(trainer.train_loader_x)) == 4  # it can be used again
+    stop_workers(trainer.train_loader_x)
 
 
 def test_two_models_under_one_trainer(make_cfg, tmp_path):

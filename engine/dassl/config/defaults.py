@@ -63,7 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "DATALOADER": {
         # Negative: chosen by the number of processors.
         "NUM_WORKERS": 4,
-        # Differently augmented views of each training image: img, img2, ...
+        # Augmented views of each training image: above 1, img is a list of so many tensors.
         "K_TRANSFORMS": 1,
         # Also return the image without augmentation, as img0.
         "RETURN_IMG0": False,

@@ -191,6 +191,13 @@ def _start_epoch(loader: DataLoader, seed: int, stream: int, epoch: int) -> None
         loader.dataset.set_epoch(epoch)
 
 
+def _transform(cfg: CfgNode, custom: Any, is_train: bool) -> Any:
+    if custom is None:
+        return build_transform(cfg, is_train=is_train)
+    print(f"* Using custom transform for {'training' if is_train else 'testing'}")
+    return custom
+
+
 class DataManager:
     """The dataset of a run with its loaders.
 
@@ -213,17 +220,8 @@ class DataManager:
         dataset_wrapper: Callable[..., Dataset] | None = None,
     ) -> None:
         dataset = build_dataset(cfg)
-        if custom_tfm_train is None:
-            tfm_train = build_transform(cfg, is_train=True)
-        else:
-            print("* Using custom transform for training")
-            tfm_train = custom_tfm_train
-        if custom_tfm_test is None:
-            tfm_test = build_transform(cfg, is_train=False)
-        else:
-            print("* Using custom transform for testing")
-            tfm_test = custom_tfm_test
-
+        tfm_train = _transform(cfg, custom_tfm_train, is_train=True)
+        tfm_test = _transform(cfg, custom_tfm_test, is_train=False)
         options = cfg.DATALOADER
 
         def training(images: Sequence[Datum], node: CfgNode, stream: int) -> DataLoader:

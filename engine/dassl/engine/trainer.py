@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from dassl.data import DataManager
 from dassl.evaluation import build_evaluator
-from dassl.modeling import build_backbone, build_head
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import (
     AverageMeter,
@@ -32,61 +31,22 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from .checks import check_options, check_split, check_training
+from .simple_net import SimpleNet
 
 __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 
 _BEST_MODEL = "model-best.pth.tar"
 
-
-class SimpleNet(nn.Module):
-    """Backbone, an optional head, and a linear classifier.
-
-    Args:
-        cfg: the configuration.
-        model_cfg: the ``MODEL`` node to build from.
-        num_classes: classes; 0 for no classifier.
-        kwargs: passed to the backbone.
-    """
-
-    def __init__(self, cfg: CfgNode, model_cfg: CfgNode, num_classes: int, **kwargs: Any) -> None:
-        super().__init__()
-        self.backbone = build_backbone(
-            model_cfg.BACKBONE.NAME,
-            verbose=cfg.VERBOSE,
-            pretrained=model_cfg.BACKBONE.PRETRAINED,
-            **kwargs,
-        )
-        self._fdim = self.backbone.out_features
-        self.head = None
-        if model_cfg.HEAD.NAME and model_cfg.HEAD.HIDDEN_LAYERS:
-            self.head = build_head(
-                model_cfg.HEAD.NAME,
-                verbose=cfg.VERBOSE,
-                in_features=self._fdim,
-                hidden_layers=model_cfg.HEAD.HIDDEN_LAYERS,
-                activation=model_cfg.HEAD.ACTIVATION,
-                bn=model_cfg.HEAD.BN,
-                dropout=model_cfg.HEAD.DROPOUT,
-            )
-            self._fdim = self.head.out_features
-        self.classifier = nn.Linear(self._fdim, num_classes) if num_classes > 0 else None
-
-    @property
-    def fdim(self) -> int:
-        """Width of the features that the classifier sees."""
-        return self._fdim
-
-    def forward(
-        self, x: torch.Tensor, return_feature: bool = False
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Scores (batch, classes), with ``return_feature`` also the features (batch, fdim)."""
-        features = self.backbone(x)
-        if self.head is not None:
-            features = self.head(features)
-        if self.classifier is None:
-            return features
-        scores = self.classifier(features)
-        return (scores, features) if return_feature else scores
+# What a trainer takes over from its data manager.
+_OF_THE_DATA = (
+    "train_loader_x",
+    "train_loader_u",
+    "val_loader",
+    "test_loader",
+    "num_classes",
+    "num_source_domains",
+    "lab2cname",
+)
 
 
 class TrainerBase:
@@ -115,9 +75,8 @@ class TrainerBase:
             raise RuntimeError("Cannot register a model before super().__init__() was called")
         if name in self._models:
             raise ValueError(f'A model is already registered as "{name}"; choose another name')
-        self._models[name] = model
-        self._optims[name] = optim
-        self._scheds[name] = sched
+        for table, value in ((self._models, model), (self._optims, optim), (self._scheds, sched)):
+            table[name] = value
 
     def get_model_names(self, names: str | list[str] | None = None) -> list[str]:
         """``names`` as a list after a check that they are registered; by default all.
@@ -348,9 +307,9 @@ class TrainerBase:
         self, loss: torch.Tensor, names: str | list[str] | None = None
     ) -> None:
         """Drop the gradients, compute new ones, take a step."""
-        self.model_zero_grad(names)
+        self.model_zero_grad(names=names)
         self.model_backward(loss)
-        self.model_update(names)
+        self.model_update(names=names)
 
 
 class SimpleTrainer(TrainerBase):
@@ -364,52 +323,52 @@ class SimpleTrainer(TrainerBase):
         super().__init__()
         check_options(cfg)
         self.check_cfg(cfg)
-        self.device = torch.device("cuda" if cfg.USE_CUDA and torch.cuda.is_available() else "cpu")
-        self.start_epoch = self.epoch = 0
-        self.max_epoch = cfg.OPTIM.MAX_EPOCH
-        self.output_dir = cfg.OUTPUT_DIR
         self.cfg = cfg
-        self.build_data_loader()
-        self.build_model()
-        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
+        self.output_dir = cfg.OUTPUT_DIR
+        uses_cuda = cfg.USE_CUDA and torch.cuda.is_available()
+        self.device = torch.device("cuda" if uses_cuda else "cpu")
+        # The epochs to train, and the best result on validation images up to now.
+        self.start_epoch, self.max_epoch = 0, cfg.OPTIM.MAX_EPOCH
+        self.epoch = self.start_epoch
         self.best_result = float("-inf")
+        for build in (self.build_data_loader, self.build_model):
+            build()
+        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Check the configuration before anything is built; a trainer raises here what it needs."""
 
     def build_data_loader(self) -> None:
         """Build the data: loaders, number of classes and their names."""
-        dm = DataManager(self.cfg)
-        self.train_loader_x = dm.train_loader_x
-        self.train_loader_u = dm.train_loader_u
-        self.val_loader = dm.val_loader
-        self.test_loader = dm.test_loader
-        self.num_classes = dm.num_classes
-        self.num_source_domains = dm.num_source_domains
-        self.lab2cname = dm.lab2cname
-        self.dm = dm
+        self.dm = DataManager(self.cfg)
+        for name in _OF_THE_DATA:
+            setattr(self, name, getattr(self.dm, name))
 
     def build_model(self) -> None:
         """Build a :class:`SimpleNet`, its optimizer and scheduler, and register them as "model"."""
-        cfg = self.cfg
         print("Building model")
-        self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
-        if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
-        self.model.to(self.device)
-        print(f"# params: {count_num_param(self.model):,}")
-        self.optim = build_optimizer(self.model, cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("model", self.model, self.optim, self.sched)
+        self.model = net = SimpleNet(self.cfg, self.cfg.MODEL, self.num_classes)
+        if weights := self.cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(net, weights)
+        print(f"# params: {count_num_param(net.to(self.device)):,}")
+        options = self.cfg.OPTIM
+        self.optim = build_optimizer(net, options)
+        self.sched = build_lr_scheduler(self.optim, options)
+        self.register_model(model=net, optim=self.optim, sched=self.sched)
 
     def train(self) -> None:
-        """Train all epochs, then test.
+        """Train all epochs, then test; however it ends, no worker process and no file stays open.
 
         Raises:
             InputError: the options leave nothing to train, or ask for a val split that is missing.
         """
         check_training(self.cfg, self.max_epoch, self.val_loader is not None)
-        super().train(self.start_epoch, self.max_epoch)
+        try:
+            super().train(self.start_epoch, self.max_epoch)
+        finally:
+            for name in ("train_loader_x", "train_loader_u", "val_loader", "test_loader"):
+                stop_workers(getattr(self, name, None))
+            self.close_writer()
 
     def before_train(self) -> None:
         """Resume where there is something to resume, and start TensorBoard and the clock."""
@@ -430,15 +389,17 @@ class SimpleTrainer(TrainerBase):
         """Test the model that TEST.FINAL_MODEL names, unless TEST.NO_TEST."""
         print("Finish training")
         if not self.cfg.TEST.NO_TEST:
-            if self.cfg.TEST.FINAL_MODEL == "best_val":
-                print("Deploy the model with the best val performance")
-                self.load_model(self.output_dir)
-            else:
-                print("Deploy the last-epoch model")
+            self._deploy(self.cfg.TEST.FINAL_MODEL)
             self.test()
         elapsed = datetime.timedelta(seconds=round(time.time() - self.time_start))
         print(f"Elapsed: {elapsed}")
-        self.close_writer()
+
+    def _deploy(self, which: str) -> None:
+        if which == "last_step":
+            print("Deploy the last-epoch model")
+            return
+        print("Deploy the model with the best val performance")
+        self.load_model(self.output_dir)
 
     def after_epoch(self) -> None:
         """Validate where the best model is wanted, and save when it is time."""
@@ -581,6 +542,14 @@ class TrainerXU(SimpleTrainer):
             batch_x["label"].to(self.device),
             batch_u["img"].to(self.device),
         )
+
+
+def stop_workers(loader: Any) -> None:
+    """End the worker processes that a loader keeps between epochs; it can be used again."""
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
+        loader._iterator = None
 
 
 def _repeat(loader: DataLoader) -> Iterator[dict[str, Any]]:
