@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import stat
 
 import pytest
 import torch
@@ -74,6 +75,38 @@ def test_an_interrupted_save_leaves_the_earlier_file(tmp_path, monkeypatch):
         save_checkpoint(state_of(model), str(tmp_path))
     assert (tmp_path / "model.pth.tar-3").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model.pth.tar-3"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_named_and_the_earlier_file_kept(tmp_path, monkeypatch):
+    save_checkpoint(state_of(nn.Linear(2, 2)), str(tmp_path))
+    before = (tmp_path / "model.pth.tar-3").read_bytes()
+    open_file = os.fdopen
+
+    def full(descriptor, mode):
+        os.close(descriptor)
+        return open("/dev/full", mode, buffering=0)
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(InputError, match=r"tar-3\" cannot be written: No space left.*MiB are free"):
+        save_checkpoint(state_of(nn.Linear(2, 2)), str(tmp_path))
+    monkeypatch.setattr(os, "fdopen", open_file)
+    assert (tmp_path / "model.pth.tar-3").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model.pth.tar-3"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced there")
+def test_files_and_their_folder_are_synced(tmp_path, monkeypatch):
+    synced = []
+    sync = os.fsync
+
+    def noting(descriptor):
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    save_checkpoint(state_of(nn.Linear(2, 2)), str(tmp_path))
+    assert synced == [False, True, False, True]
 
 
 def test_files_have_ordinary_permissions(tmp_path):

@@ -6,6 +6,7 @@ import os
 import random
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,11 +110,18 @@ def test_archives_are_unpacked_where_they_lie(tmp_path):
     base.download_data(f"file://{archive}", str(target), from_gdrive=False)
     assert (tmp_path / "root" / "a.txt").read_text() == "content"
 
+    content = bytearray(Path(archive).read_bytes())
+    content[-6] ^= 1  # in the checksum, which the unpacked files do not need
+    Path(archive).write_bytes(content)
+    with pytest.raises(InputError, match="CRC"):
+        base.download_data(f"file://{archive}", str(tmp_path / "flipped" / "data.tar.gz"), False)
+    assert not (tmp_path / "flipped" / "a.txt").exists()
+
     page = tmp_path / "page.html"
     page.write_text("Quota exceeded")
-    with pytest.raises(RuntimeError, match="cannot be unpacked"):
+    with pytest.raises(InputError, match="cannot be unpacked"):
         base.download_data(f"file://{page}", str(tmp_path / "bad" / "x.zip"), from_gdrive=False)
-    with pytest.raises(RuntimeError, match="by hand"):
+    with pytest.raises(InputError, match="by hand"):
         base.download_data(f"file://{tmp_path}/absent", str(tmp_path / "y.zip"), from_gdrive=False)
     assert not (tmp_path / "y.zip").exists()
 

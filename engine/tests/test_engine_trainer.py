@@ -6,6 +6,7 @@ import builtins
 import io
 import multiprocessing
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -394,6 +395,21 @@ def test_curves_are_written(make_cfg, tmp_path):
     assert [event.step for event in events.Scalars("train/lr")] == list(range(12))
     assert events.Scalars("train/lr")[0].value == pytest.approx(1e-5)
     assert len(events.Scalars("test/accuracy")) == 1
+
+
+def test_what_a_killed_run_was_writing_is_removed_at_the_next_start(make_cfg, tmp_path):
+    cfg = make_cfg("TRAINER.NAME", "PlainClassifier", "TEST.NO_TEST", True)
+    code = (
+        "import os; from dassl.utils.tools import atomic_write\n"
+        f"atomic_write({str(tmp_path / 'output' / 'model' / 'model.pth.tar-1')!r}, "
+        "lambda stream: os._exit(9))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    (left,) = (tmp_path / "output" / "model").iterdir()
+    (tmp_path / "output" / "model" / ".mine").write_text("")
+    build_trainer(cfg).train()
+    assert not left.exists()
+    assert (tmp_path / "output" / "model" / ".mine").exists()
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from dassl.utils import read_image
+from dassl.utils import InputError, read_image
 from PIL import Image
 from tabulate import tabulate
 from torch.utils.data import DataLoader, Dataset
@@ -39,7 +39,7 @@ class DatasetWrapper(Dataset):
         is_train: whether ``DATALOADER.K_TRANSFORMS`` and ``RETURN_IMG0`` apply.
 
     Raises:
-        ValueError: several views without a transform.
+        InputError: several views without a transform.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class DatasetWrapper(Dataset):
         self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0 if is_train else False
         if self.k_tfm > 1 and transform is None:
-            raise ValueError(
+            raise InputError(
                 f"DATALOADER.K_TRANSFORMS is {self.k_tfm}, but there is no transform that could "
                 "make several views; unset INPUT.NO_TRANSFORM"
             )
@@ -137,10 +137,10 @@ def build_data_loader(
         stream: a number that sets this loader's randomness apart from that of others.
 
     Raises:
-        ValueError: there are no images.
+        InputError: there are no images.
     """
     if not data_source:
-        raise ValueError(
+        raise InputError(
             f"There are no images to load for {'training' if is_train else 'testing'}. "
             "Check DATASET.ROOT and the data set's split."
         )

@@ -24,6 +24,8 @@ from dassl.utils import (
     save_checkpoint,
     tolist_if_not,
 )
+from dassl.utils.errors import NotFiniteError
+from dassl.utils.tools import remove_unfinished_files
 from dassl.utils.torchtools import load_weights
 from torch import nn
 from torch.utils.data import DataLoader
@@ -199,10 +201,10 @@ class TrainerBase:
         """Stop where the loss is not a number.
 
         Raises:
-            FloatingPointError: the loss is infinite or NaN.
+            NotFiniteError: the loss is infinite or NaN.
         """
         if not torch.isfinite(loss).all():
-            raise FloatingPointError(
+            raise NotFiniteError(
                 "Loss is infinite or NaN! Lower OPTIM.LR, or train in a wider precision."
             )
 
@@ -293,7 +295,7 @@ class TrainerBase:
                 self._optims[name].zero_grad()
 
     def model_backward(self, loss: torch.Tensor) -> None:
-        """Compute gradients; raises FloatingPointError where the loss is not finite."""
+        """Compute gradients; raises NotFiniteError where the loss is not finite."""
         self.detect_anomaly(loss)
         loss.backward()
 
@@ -371,7 +373,12 @@ class SimpleTrainer(TrainerBase):
             self.close_writer()
 
     def before_train(self) -> None:
-        """Resume where there is something to resume, and start TensorBoard and the clock."""
+        """Resume where there is something to resume, and start TensorBoard and the clock.
+
+        What a killed run was writing is removed.
+        """
+        for name in ("", *self.get_model_names()):
+            remove_unfinished_files(os.path.join(self.output_dir, name))
         directory = self.cfg.RESUME or self.cfg.OUTPUT_DIR
         self.start_epoch = self.resume_model_if_exist(directory)
         if self.start_epoch > 0:

@@ -7,6 +7,7 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 import torch
+from dassl.utils import InputError
 from dassl.utils.tools import atomic_write
 from yacs.config import CfgNode
 
@@ -87,10 +88,10 @@ class Classification(EvaluatorBase):
             ``TEST.PER_CLASS_RESULT`` ``perclass_accuracy``, all in percent.
 
         Raises:
-            ValueError: no batch was taken.
+            InputError: no batch was taken.
         """
         if self._total == 0:
-            raise ValueError("There is nothing to evaluate: no test image was processed")
+            raise InputError("There is nothing to evaluate: no test image was processed")
         # Takes about a second to import, so not before a result is due.
         from sklearn.metrics import f1_score
 

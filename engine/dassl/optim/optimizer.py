@@ -30,7 +30,7 @@ def build_optimizer(
             apply to them.
 
     Raises:
-        ValueError: unknown name, or ``STAGED_LR`` with layers that the model does not have.
+        InputError: unknown name, or ``STAGED_LR`` with layers that the model does not have.
         TypeError: ``STAGED_LR`` without a model.
     """
     name = optim_cfg.NAME

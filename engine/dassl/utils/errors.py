@@ -18,5 +18,13 @@ class MissingImage(ImageError, FileNotFoundError):
     """A picture that is not there."""
 
 
+class NotFiniteError(InputError, FloatingPointError):
+    """A loss that is no number."""
+
+
+class UnwrittenFile(InputError, OSError):
+    """A file that could not be written; what was there before is kept."""
+
+
 class MissingCheckpoint(InputError, FileNotFoundError):
     """A checkpoint that is not there."""
