@@ -61,7 +61,7 @@ DEFAULTS: dict[str, Any] = {
         "ALL_AS_UNLABELED": False,
     },
     "DATALOADER": {
-        # Negative: chosen by the number of processors.
+        # -1: chosen by the number of processors.
         "NUM_WORKERS": 4,
         # Augmented views of each training image: above 1, img is a list of so many tensors.
         "K_TRANSFORMS": 1,
