@@ -39,17 +39,6 @@ __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 
 _BEST_MODEL = "model-best.pth.tar"
 
-# What a trainer takes over from its data manager.
-_OF_THE_DATA = (
-    "train_loader_x",
-    "train_loader_u",
-    "val_loader",
-    "test_loader",
-    "num_classes",
-    "num_source_domains",
-    "lab2cname",
-)
-
 
 class TrainerBase:
     """Named models with their optimizers and schedulers, their checkpoints, and the epoch loop."""
@@ -343,7 +332,8 @@ class SimpleTrainer(TrainerBase):
     def build_data_loader(self) -> None:
         """Build the data: loaders, number of classes and their names."""
         self.dm = DataManager(self.cfg)
-        for name in _OF_THE_DATA:
+        loaders = ("train_loader_x", "train_loader_u", "val_loader", "test_loader")
+        for name in (*loaders, "num_classes", "num_source_domains", "lab2cname"):
             setattr(self, name, getattr(self.dm, name))
 
     def build_model(self) -> None:
