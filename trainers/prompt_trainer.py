@@ -272,9 +272,12 @@ class PromptTrainer(TrainerX):
         self.set_model_mode("eval")
         self.evaluator.reset()
         split = split or self.cfg.TEST.SPLIT
-        if split == "val" and self.val_loader is None:
-            print("There is no validation split; testing on the test split")
-            split = "test"
+        there = ["test"] if self.val_loader is None else ["test", "val"]
+        if split not in there:
+            raise InputError(
+                f'There is no split "{split}" of {self.cfg.DATASET.NAME} to test on: set TEST.SPLIT '
+                f"to {' or '.join(there)}"
+            )
         loader = self.val_loader if split == "val" else self.test_loader
         print(f"Evaluate on the *{split}* set")
         total, start = 0, time.perf_counter()
