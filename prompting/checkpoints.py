@@ -6,18 +6,18 @@ val_result) and a header of plain types. Only learned tensors are stored, under 
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
-import tempfile
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .files import write_atomically
 
 FORMAT = 1
 FINAL_FILE = "model.pth.tar-{epoch}"
@@ -27,22 +27,6 @@ NEWEST = "checkpoint"
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, unreadable, or made for something else."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call write(temporary path) and move the result to its place, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(path: Path, checkpoint: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prompting.checkpoints import write_atomically
+from prompting.files import write_atomically
 
 CURVES_FILE = "curves.json"
 

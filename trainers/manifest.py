@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from prompting.checkpoints import write_atomically
+from prompting.files import write_atomically
 
 from .results import plain_config
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from prompting.checkpoints import write_atomically
+from prompting.files import write_atomically
 
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
