@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
@@ -21,6 +20,7 @@ from yacs.config import CfgNode
 
 import datasets
 import trainers
+from trainers.configuration_merge import merge
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,12 +59,7 @@ def configure(arguments: argparse.Namespace) -> CfgNode:
     datasets.extend_cfg(cfg)
     for path in (arguments.dataset_config_file, arguments.config_file):
         if path:
-            if not Path(path).is_file():
-                there = ", ".join(sorted(p.stem for p in Path(path).parent.glob("*.yaml")))
-                raise FileNotFoundError(
-                    f"there is no configuration {path}; beside it are: {there or 'none'}"
-                )
-            cfg.merge_from_file(path)
+            merge(cfg, path)
     flags = {
         "DATASET.ROOT": arguments.root,
         "OUTPUT_DIR": arguments.output_dir,
@@ -78,8 +73,8 @@ def configure(arguments: argparse.Namespace) -> CfgNode:
         "SEED": arguments.seed,
     }
     given = {key: value for key, value in flags.items() if value not in (None, "")}
-    cfg.merge_from_list([part for pair in given.items() for part in pair])
-    cfg.merge_from_list(arguments.opts)
+    merge(cfg, [part for pair in given.items() for part in pair])
+    merge(cfg, arguments.opts)
     cfg.freeze()
     return cfg
 

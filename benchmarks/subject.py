@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import trainers
 from prompting.builtin import BUILTIN
+from trainers.configuration_merge import merge
 
 from . import plain
 
@@ -89,12 +90,12 @@ def build_ours(
     """The registered trainer of a method, without data loaders; options are KEY, VALUE, ..."""
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
-    cfg.merge_from_file(ROOT / f"configs/trainers/{CONFIGS[method]}.yaml")
+    merge(cfg, ROOT / f"configs/trainers/{CONFIGS[method]}.yaml")
     cfg.TRAINER.NAME, cfg.TRAINER[method.upper()].PREC = method, precision
     cfg.MODEL.BACKBONE.NAME = BACKBONE
     cfg.OUTPUT_DIR, cfg.USE_CUDA = str(output), device.type == "cuda"
     cfg.INPUT.SIZE = (sizes["image_resolution"],) * 2
-    cfg.merge_from_list(list(options))
+    merge(cfg, list(options))
     names = class_names(classes)
 
     class WithoutData(TRAINER_REGISTRY.get(method)):

@@ -28,6 +28,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 import trainers
 from tests import tiny_clip
+from trainers.configuration_merge import merge
 
 BOUNDS = {"loss": 1e-5, "parts": 1e-5, "lr": 1e-5, "logits": 1e-5, "grad": 1e-4, "final": 1e-4}
 
@@ -47,7 +48,7 @@ def _configure(meta: Mapping[str, Any], backbone: Path, output: Path):
     size = tiny_clip.SIZES[meta["clip"]["kind"]]["image_resolution"]
     cfg.INPUT.SIZE = (size, size)
     for key, value in meta.get("opts", {}).items():
-        cfg.merge_from_list([key, tuple(value) if isinstance(value, list) else value])
+        merge(cfg, [key, tuple(value) if isinstance(value, list) else value])
     if "optim" in meta:
         cfg.OPTIM.NAME, cfg.OPTIM.LR = meta["optim"]["name"], meta["optim"]["lr"]
         cfg.OPTIM.MOMENTUM = meta["optim"]["momentum"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import yacs.config
 from yacs.config import CfgNode
 
 from .templates import TEACHER
@@ -61,17 +60,3 @@ def options(cfg: CfgNode, method: str) -> CfgNode:
     node = CfgNode(dict(METHODS[method]))
     node.update(cfg.TRAINER.get(method, {}))
     return node
-
-
-_check_type = yacs.config._check_and_coerce_cfg_value_type
-
-
-def _check_type_but_not_of_numbers(replacement, original, key, full_key):
-    """yacs refuses 25 for 25.0; where a method's default is a real number both are welcome."""
-    method = f".{full_key}".split(".")[-2]
-    if type(METHODS.get(method, {}).get(key)) is float and type(replacement) is int:
-        return float(replacement)
-    return _check_type(replacement, original, key, full_key)
-
-
-yacs.config._check_and_coerce_cfg_value_type = _check_type_but_not_of_numbers
