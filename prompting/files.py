@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,8 +42,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if not _is_full(error):
             raise
         raise InputError(
-            f"{path} could not be written: the disk or its quota is full ({_room(path.parent)} left). What was "
-            "there before is untouched; free some room and give the same command again"
+            f"{path} could not be written: the disk or its quota is full ({_room(path.parent)} left). "
+            "What was there before is untouched; free some room and give the same command again"
         ) from error
     finally:
         if temporary:
@@ -52,9 +52,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         _flush(path.parent)
 
 
-def temporary_files(folder: Path) -> Iterator[Path]:
-    """What killed calls of `write_atomically` have left in a folder."""
-    return (path for path in folder.glob(f".*{_SUFFIX}") if _TEMPORARY.fullmatch(path.name))
+def temporary_files(folder: Path) -> list[Path]:
+    """What killed calls of `write_atomically` have left in a folder and in the folders in it."""
+    found = (*folder.glob(f".*{_SUFFIX}"), *folder.glob(f"*/.*{_SUFFIX}"))
+    return [path for path in found if _TEMPORARY.fullmatch(path.name)]
 
 
 def _flush(path: Path) -> None:
