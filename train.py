@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import signal
 import sys
-from contextlib import suppress
 from types import FrameType
 
 
@@ -27,13 +26,17 @@ def stop(number: int, frame: FrameType | None) -> None:
     """
     if os.getpid() != _MAIN_PROCESS:
         os._exit(128 + number)  # a worker, which gets Ctrl-C as well
-    for worker in multiprocessing.active_children():
-        worker.kill()
-    name = signal.Signals(number).name
-    with suppress(Exception):  # where it came within a print, nothing can be flushed
-        sys.stdout.flush()
-    os.write(2, f"\nstopped by {name}: the run goes on with the same command\n".encode())
-    os._exit(128 + number)
+    try:
+        if hasattr(signal, "SIGCHLD"):  # torch's handler raises where a worker ends
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join(5)
+        name = signal.Signals(number).name
+        os.write(2, f"\nstopped by {name}: the run goes on with the same command\n".encode())
+        sys.stdout.flush()  # fails where the signal came within a print
+    finally:
+        os._exit(128 + number)
 
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -47,6 +50,7 @@ import difflib
 import re
 import traceback
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import dassl.utils

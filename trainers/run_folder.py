@@ -101,14 +101,14 @@ def claimed(cfg: CfgNode, kind: Kind | None, defaults: CfgNode) -> Iterator[None
     """`claim`, and `release` at the end. A run that is refused before it began leaves no file, nor a
     folder that was made for it."""
     folder = Path(cfg.OUTPUT_DIR)
-    before = set(folder.glob("*"))
+    before = {path: _draw(path) for path in folder.glob("*")}
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     claim(cfg, kind, defaults)
     try:
         yield
     except (ValueError, OSError):
         if not _held[folder.resolve()].begun:
-            _discard(set(folder.glob("*")) - before, made)
+            _discard(folder, before, made)
         raise
     finally:
         release(cfg)
@@ -291,11 +291,19 @@ def _old_temporary_files(folder: Path) -> list[Path]:
     return [path for path in files if _OLD_TEMPORARY.fullmatch(path.name)]
 
 
-def _discard(files: Iterable[Path], folders: Iterable[Path]) -> None:
-    """Remove what a refused run has written, as far as it can be."""
+def _draw(path: Path) -> bytes | None:
+    """The content of a file that tells which pictures were drawn."""
+    return path.read_bytes() if path.match("few_shot_*.json") else None
+
+
+def _discard(folder: Path, before: Mapping[Path, bytes | None], made: Iterable[Path]) -> None:
+    """Take back what a refused run has written, as far as that can be done."""
     with suppress(OSError):
-        for path in files:
-            if _BEFORE_IT_BEGINS.fullmatch(path.name):
+        for path in folder.glob("*"):
+            if path not in before and _BEFORE_IT_BEGINS.fullmatch(path.name):
                 path.unlink()
-        for folder in folders:
-            folder.rmdir()
+        for path, content in before.items():
+            if content is not None and path.read_bytes() != content:
+                write_atomically(path, lambda temporary, old=content: temporary.write_bytes(old))
+        for each in made:
+            each.rmdir()
