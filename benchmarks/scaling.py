@@ -60,9 +60,10 @@ def measure_step(axis: str, value: int, device: torch.device, precision: str) ->
             device,
             repeats=3,
         )
-    rows, _, row, seen = ours.model.clip.text._rows.sees.shape
-    flops = costs.prompt_src_step(classes, rows * row, seen - row, batch, row, 4, sizes)
-    text = costs.text_encoder(classes, rows * row, seen - row, row, sizes)
+    layout = ours.model.layout
+    packed = len(layout.rows.suffix), len(layout.prefix)
+    flops = costs.prompt_src_step(classes, *packed, batch, layout.rows.length, 4, sizes)
+    text = costs.text_encoder(classes, *packed, layout.rows.length, sizes)
     plain = flops - text + costs.plain_text_encoder(classes, sizes)
     return Point(axis, value, seconds["step"], seconds["image"], flops, flops - text, plain)
 

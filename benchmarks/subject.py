@@ -6,7 +6,6 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import clip.model
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor, nn
 
 import trainers
 from prompting.builtin import BUILTIN
+from prompting.prompted_clip import TextTeacher
 from trainers.configuration_merge import merge
+from trainers.without_data import build_without_data
 
 from . import plain
 
@@ -91,24 +92,15 @@ def build_ours(
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
     merge(cfg, ROOT / f"configs/trainers/{CONFIGS[method]}.yaml")
-    cfg.TRAINER.NAME, cfg.TRAINER[method.upper()].PREC = method, precision
+    cfg.TRAINER.NAME = method
+    cfg.TRAINER[TRAINER_REGISTRY.get(method).node].PREC = precision
     cfg.MODEL.BACKBONE.NAME = BACKBONE
     cfg.OUTPUT_DIR, cfg.USE_CUDA = str(output), device.type == "cuda"
     cfg.INPUT.SIZE = (sizes["image_resolution"],) * 2
     merge(cfg, list(options))
-    names = class_names(classes)
-
-    class WithoutData(TRAINER_REGISTRY.get(method)):
-        def build_data_loader(self) -> None:
-            self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names))
-            self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
-            self.num_classes, self.lab2cname = classes, dict(enumerate(names))
-            self.num_source_domains = 0
-
-    WithoutData.__name__ = method
     BUILTIN[BACKBONE] = lambda: random_clip(sizes).state_dict()
     with contextlib.redirect_stdout(io.StringIO()):
-        trainer = WithoutData(cfg)
+        trainer = build_without_data(cfg, class_names(classes))
     # in the middle of an epoch: no learning rate is changed
     trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 1000
     trainer.start_epoch, trainer.max_epoch = 0, cfg.OPTIM.MAX_EPOCH
@@ -121,11 +113,12 @@ class Ours:
     def __init__(self, trainer) -> None:
         self.trainer = trainer
         trainer.set_model_mode("train")
-        self.has_teacher = hasattr(trainer, "teacher_text")
-        if self.has_teacher:
+        self.teacher = self.model.teacher
+        if self.teacher:
             # speed does not depend on the values; `build` computes the real ones
-            shape = len(trainer.dm.dataset.classnames), self.model.clip.embed_dim
-            trainer._teacher_text = plain.normalise(torch.randn(shape)).to(trainer.device)
+            shape = len(self.model.names), self.model.clip.embed_dim
+            features = plain.normalise(torch.randn(shape)).to(trainer.device)
+            self.model.teacher = lambda names: features
 
     @property
     def model(self) -> nn.Module:
@@ -142,28 +135,29 @@ class Ours:
     def build(self) -> None:
         """What building takes once CLIP is there: class names to prompts, and where the method has a
         teacher, its text features."""
+        model, trainer = self.model, self.trainer
         with contextlib.redirect_stdout(io.StringIO()):
-            self.trainer.build_prompts(self.model.clip, self.trainer.dm.dataset.classnames)
-        if self.has_teacher:
-            self.trainer._teacher_text = None
-            self.trainer.teacher_text()
+            trainer.build_learner(model.clip, model.names)
+            trainer.build_template().layout(model.names)
+        if self.teacher:
+            TextTeacher(trainer.teacher_templates(), trainer.clip_in_fp32)(model.names)
 
     def end_epoch(self) -> Path:
         """Average where the method does, and write the checkpoint; returns its path."""
         trainer = self.trainer
         with contextlib.redirect_stdout(io.StringIO()):
             if hasattr(trainer, "average"):
-                trainer.average.update(1, trainer.learned_tensors())
+                trainer.average.update(1, trainer.learned.tensors())
             trainer.save_model(0, trainer.output_dir)
         return Path(trainer.output_dir, trainer.checkpoint_name, "model.pth.tar-1")
 
     def image_passes(self, images: Tensor) -> Callable[[], None]:
         """The image-encoder passes that a training step cannot do without."""
         model = self.model
-        prompted = bool(model.prompt_learner.image_prompts)
+        prompted = model.prompt_learner.steer_image().acts
 
         def passes() -> None:
-            if self.has_teacher:
+            if self.teacher:
                 model.encode_images_twice(images)[0].sum().backward()
             elif prompted:
                 model.encode_images(images).sum().backward()

@@ -7,7 +7,6 @@ val_result) and a header of plain types. Only learned tensors are stored, under 
 from __future__ import annotations
 
 import pickle
-import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 FINAL_FILE = "model.pth.tar-{epoch}"
 BEST_FILE = "model-best.pth.tar"
 NEWEST = "checkpoint"
+ALWAYS_SAID = ("method", "backbone")
 
 
 class CheckpointError(ValueError):
@@ -133,48 +132,11 @@ def check_header(path: Path, header: Mapping[str, Any], expected: Mapping[str, A
     differing = [
         f"{key} is {header.get(key)!r} in the file and {value!r} here"
         for key, value in expected.items()
-        if header.get(key) != value
+        # what earlier versions did not write shows in the tensors and the probe
+        if (key in header or key in ALWAYS_SAID) and header.get(key) != value
     ]
     if differing:
         raise CheckpointError(
             f"{path} was made for something else: {'; '.join(differing)}. Use the configuration that "
             "made it, or another checkpoint"
         )
-
-
-# every name under which a method of this family keeps something learned; all else in a published file
-# is frozen or depends on the class names
-_LEARNED = re.compile(r"prompt_learner\.(ctx$|meta_net\.|proj\.|compound_)|.*\.VPT(_shallow)?$")
-
-
-def select_learned(
-    path: Path, state: Mapping[str, Tensor], learned: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The learned tensors of a state dict, all of them and nothing left over, in fp32.
-
-    Args:
-        path: for messages.
-        state: the file's tensors by published name; may hold a whole published model.
-        learned: the tensors to fill, by the same names.
-
-    Raises:
-        CheckpointError: a tensor is missing, has another shape, or has no place here (another prompt
-            depth, length, width or method).
-    """
-    problems = [f"{name} is not in the file" for name in learned if name not in state]
-    problems += [
-        f"{name} has no place here"
-        for name in state
-        if name not in learned and _LEARNED.match(name)
-    ]
-    problems += [
-        f"{name} is {tuple(state[name].shape)} in the file and {tuple(tensor.shape)} here"
-        for name, tensor in learned.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{path} does not fit: {'; '.join(problems)}. Method, prompt depth, context length and "
-            "backbone must be those of the training run"
-        )
-    return {name: state[name].float() for name in learned}

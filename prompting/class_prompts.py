@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
 
 import clip
 import torch
 from torch import Tensor
+
+from .errors import InputError
+from .packing import PackedRows
 
 POSITIONS = ("end", "middle", "front")
 
@@ -23,16 +28,14 @@ class PromptLayout:
 
     words: (U,) token ids. prefix: (S,) table rows of the shared leading positions. suffix: (N,) table
     rows of all remaining positions, class after class. position: (N,) their positions in the prompt.
-    slot: (N,) their places in a (C, longest) grid. last: (C,) index into suffix of each class's EOT.
+    last: (C,) index into suffix of each class's EOT.
     """
 
     words: Tensor
     prefix: Tensor
     suffix: Tensor
     position: Tensor
-    slot: Tensor
     last: Tensor
-    longest: int
 
     def __len__(self) -> int:
         return len(self.last)
@@ -43,17 +46,27 @@ class PromptLayout:
         moved = {k: v.to(device) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
+    @cached_property
+    def rows(self) -> PackedRows:
+        """The suffixes packed into rows, made once a layout."""
+        return PackedRows(self.suffix, self.position, self.last)
+
+    @cached_property
+    def class_aware(self) -> ClassAware:
+        """The same prompts with nothing but SOS shared, made once a layout."""
+        return ClassAware(self)
+
 
 def tokenize(text: str) -> list[int]:
     """Token ids of a text from SOS to EOT.
 
     Raises:
-        ValueError: the text needs more than the 77 positions of CLIP's text encoder.
+        InputError: the text needs more than the 77 positions of CLIP's text encoder.
     """
     try:
         row = clip.tokenize(text)[0]
     except RuntimeError as error:
-        raise ValueError(
+        raise InputError(
             f"the prompt {text!r} does not fit into CLIP's 77 tokens: "
             "shorten the class name or learn fewer context vectors"
         ) from error
@@ -65,48 +78,84 @@ def clean_name(name: str) -> str:
     return name.replace("_", " ")
 
 
-def class_prompts(
-    names: Sequence[str],
-    prefix: str,
-    num_context: int,
-    position: str = "end",
-    class_specific: bool = False,
-) -> PromptLayout:
-    """The layout of `[SOS] context "{name}." [EOT]` for every class.
+@dataclass(frozen=True)
+class PromptTemplate:
+    """What every class is asked with, and which of its positions are learned context.
 
-    The text `prefix + name + "."` is tokenised as one and the first num_context tokens after SOS give
-    way to context vectors; further words of the prefix stay words. Position "middle" puts the second
+    The text with the class name in place of {} is tokenised as one, and the first num_context tokens
+    after SOS give way to context vectors; further words stay words. Position "middle" puts the second
     half of the context after the name, "front" all of it (CoOp, section 3.1). With class_specific
     contexts, vector m of class c is row c * num_context + m of the flattened contexts.
 
     Raises:
-        ValueError: a prompt does not fit into 77 tokens, or the position is unknown.
+        InputError: the text does not have exactly one {}, or the position is unknown.
     """
-    if position not in POSITIONS:
-        raise ValueError(f"class token position {position!r}: choose one of {', '.join(POSITIONS)}")
-    before = {"end": num_context, "middle": num_context // 2, "front": 0}[position]
-    sequences = []
-    for index, name in enumerate(map(clean_name, names)):
-        tokens = tokenize(f"{prefix} {name}.")
-        first = index * num_context if class_specific else 0
+
+    text: str
+    num_context: int = 0
+    position: str = "end"
+    class_specific: bool = False
+
+    def __post_init__(self) -> None:
+        if self.text.count("{}") != 1:
+            raise InputError(
+                f"the template {self.text!r} has {self.text.count('{}')} {{}}: expected one, where the "
+                'class name stands, as in "a photo of a {}."'
+            )
+        if self.position not in POSITIONS:
+            raise InputError(
+                f"class token position {self.position!r}: choose one of {', '.join(POSITIONS)}"
+            )
+
+    @classmethod
+    def of_context(cls, prefix: str, num_context: int, *more: Any) -> PromptTemplate:
+        """`prefix`, the name, a full stop: the form of CoOp and what follows it; then the position and
+        whether contexts are class-specific."""
+        return cls(f"{prefix} {{}}.", num_context, *more)
+
+    @property
+    def prefix(self) -> str:
+        """The words before the class name."""
+        return self.text.partition("{}")[0].strip()
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint must agree on."""
+        return {
+            "prefix": self.prefix,
+            "template": self.text,
+            "class_token_position": self.position,
+            "class_specific": self.class_specific,
+        }
+
+    def fill(self, name: str) -> str:
+        """The text of a class, its name as it is read in a prompt."""
+        before, _, behind = self.text.partition("{}")
+        return f"{before}{clean_name(name)}{behind}"
+
+    def layout(self, names: Sequence[str]) -> PromptLayout:
+        """The token layout of these classes.
+
+        Raises:
+            InputError: a prompt does not fit into CLIP's positions.
+        """
+        return layout([self._sequence(index, name) for index, name in enumerate(names)])
+
+    def _sequence(self, index: int, name: str) -> list[int]:
+        tokens = tokenize(self.fill(name))
+        before = {"end": self.num_context, "middle": self.num_context // 2, "front": 0}
+        before = before[self.position]
+        first = index * self.num_context if self.class_specific else 0
         # ~k stands for context vector k: negative, so it cannot be taken for a token
-        context = [~(first + k) for k in range(num_context)]
-        body = tokens[1 + num_context :]
-        if position == "end":
-            name_end = 0
-        else:
+        context = [~(first + k) for k in range(self.num_context)]
+        body = tokens[1 + self.num_context :]
+        name_end = 0
+        if self.position != "end":
             # the name's own tokens; the last may merge with the full stop, and even with what follows
             # it, so the sequence is cut to its length as the published code does
-            name_end = len(tokenize(name)) - 2
+            name_end = len(tokenize(clean_name(name))) - 2
             body = body + [0] * max(0, name_end - len(body))
         sequence = [tokens[0], *context[:before], *body[:name_end], *context[before:]]
-        sequences.append((sequence + body[name_end:])[: len(tokens)])
-    return layout(sequences)
-
-
-def plain_prompts(texts: Sequence[str]) -> PromptLayout:
-    """The layout of texts without learned context."""
-    return layout([tokenize(text) for text in texts])
+        return (sequence + body[name_end:])[: len(tokens)]
 
 
 def layout(sequences: Sequence[Sequence[int]]) -> PromptLayout:
@@ -122,16 +171,42 @@ def layout(sequences: Sequence[Sequence[int]]) -> PromptLayout:
     row = {word: index for index, word in enumerate(words)}
     rows = [[row.get(entry, len(words) + ~entry) for entry in seq] for seq in sequences]
     lengths = torch.tensor([len(seq) - shared for seq in sequences])
-    longest = int(lengths.max())
     last = lengths.cumsum(0) - 1
     offset = torch.cat([torch.arange(int(length)) for length in lengths])
-    owner = torch.repeat_interleave(torch.arange(len(sequences)), lengths)
     return PromptLayout(
         words=torch.tensor(words),
         prefix=torch.tensor(rows[0][:shared], dtype=torch.long),
         suffix=torch.tensor([entry for seq in rows for entry in seq[shared:]]),
         position=shared + offset,
-        slot=owner * longest + offset,
         last=last,
-        longest=longest,
     )
+
+
+class ClassAware:
+    """The prompts of a layout from a layer on at which tokens of each class's own come in.
+
+    From there every class has its own states at all positions but SOS, so that only SOS is shared.
+    `rows` packs what each class then has of its own; `source` says where its states come from: rows of
+    the table that holds the states of the prefix, of the packed suffixes, and then the class tokens.
+    """
+
+    def __init__(self, layout: PromptLayout) -> None:
+        shared, device = len(layout.prefix), layout.last.device
+        lengths = layout.last.diff(prepend=layout.last.new_tensor([-1]))
+        own = lengths + shared - 1
+        last = own.cumsum(0) - 1
+        self.owner = torch.repeat_interleave(torch.arange(len(own), device=device), own)
+        self.position = torch.arange(len(self.owner), device=device) - (last - own)[self.owner]
+        # behind the prefix a class's states lie where its suffix was packed
+        first = layout.last + 1 - lengths
+        suffix = first[self.owner] + (self.position - shared).clamp(min=0)
+        packed = shared + layout.rows.place[suffix]
+        self.states = torch.where(self.position < shared, self.position, packed)
+        self.rows = PackedRows(torch.arange(len(self.owner), device=device), self.position, last)
+        self._table = shared + len(layout.rows.suffix)
+
+    def source(self, num_tokens: int) -> Tensor:
+        """Table rows of the packed tokens, with class tokens (C * num_tokens) at positions 1, 2, ..."""
+        token = self._table + self.owner * num_tokens + self.position - 1
+        chosen = torch.where(self.position <= num_tokens, token, self.states)
+        return chosen[self.rows.suffix]

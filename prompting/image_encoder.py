@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from .steering import ImageSteering
 from .transformer import LayerNorm, Transformer
 
 
 class VisionTransformer(nn.Module):
-    """CLIP's vision transformer with room for deep visual prompts (IVLP; Jia et al. 2022).
-
-    Prompts are appended after the patch tokens once positions are added and get no position
-    themselves; at the start of each further prompted layer that layer's own vectors take their place.
-    """
+    """CLIP's vision transformer, open to deep prompts, further tokens and adapters."""
 
     def __init__(
         self, resolution: int, patch: int, width: int, layers: int, embed_dim: int
@@ -42,22 +37,37 @@ class VisionTransformer(nn.Module):
         tokens = torch.cat([first, patches], dim=1)
         return self.ln_pre(tokens + self.positional_embedding.to(tokens.dtype))
 
-    def encode(self, tokens: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
-        """Tokens of `embed` -> features (B, embed_dim), under prompts (N, width), one per layer."""
+    def encode(self, tokens: Tensor, steering: ImageSteering | None = None) -> Tensor:
+        """Tokens of `embed` -> features (B, embed_dim), not normalised."""
+        return self.ln_post(self.outputs(tokens, steering)[:, 0]) @ self.proj
+
+    def outputs(self, tokens: Tensor, steering: ImageSteering | None = None) -> Tensor:
+        """Tokens of `embed` -> the last block's output at CLS and at the N inserted tokens behind it,
+        (B, 1 + N, width)."""
+        steering = steering or ImageSteering()
         *body, last = self.transformer.resblocks
         x = tokens
+        if steering.embedding_adapter:
+            x = x + steering.embedding_adapter(x)
         for index, block in enumerate(body):
-            x = block(self._insert(x, tokens.shape[1], index, prompts))
-        x = last.first_output(self._insert(x, tokens.shape[1], len(body), prompts))
-        return self.ln_post(x[:, 0]) @ self.proj
+            x = block(self._enter(x, index, steering), steering.adapters.get(index))
+        x = self._enter(x, len(body), steering)
+        return last.first_outputs(x, 1 + steering.num_inserted, steering.adapters.get(len(body)))
 
-    def _insert(self, x: Tensor, kept: int, layer: int, prompts: Sequence[Tensor]) -> Tensor:
-        if layer >= len(prompts):
-            return x
-        # ln_pre acts on each token alone, so the first layer's prompts meet it here
-        prompt = prompts[layer] if layer else self.ln_pre(prompts[layer])
-        return torch.cat([x[:, :kept], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+    def _enter(self, x: Tensor, layer: int, steering: ImageSteering) -> Tensor:
+        """What comes in at the start of a layer."""
+        if (prompt := steering.prompts.get(layer)) is not None:
+            earlier = [each for each in steering.prompts if each < layer]
+            kept = x.shape[1] - (len(steering.prompts[max(earlier)]) if earlier else 0)
+            # ln_pre acts on each token alone, so the first layer's prompts meet it here
+            prompt = prompt if layer else self.ln_pre(prompt)
+            x = torch.cat([x[:, :kept], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+        if (inserted := steering.inserted.get(layer)) is not None:
+            kept = 1 if layer == min(steering.inserted) else 1 + len(inserted)
+            inserted = inserted.to(x.dtype).expand(len(x), -1, -1)
+            x = torch.cat([x[:, :1], inserted, x[:, kept:]], dim=1)
+        return x
 
-    def forward(self, images: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, images: Tensor, steering: ImageSteering | None = None) -> Tensor:
         """Images (B, 3, H, W) -> features (B, embed_dim), not normalised."""
-        return self.encode(self.embed(images), prompts)
+        return self.encode(self.embed(images), steering)

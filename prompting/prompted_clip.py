@@ -1,62 +1,18 @@
-"""What a prompt-learning method trains: a frozen CLIP and the few vectors that steer it."""
+"""What a prompt-learning method trains: a frozen CLIP and the learner that steers it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import CLIP
-from .class_prompts import PromptLayout, clean_name, plain_prompts, tokenize
-
-
-class PromptLearner(nn.Module):
-    """The learned vectors, fp32 in every precision.
-
-    ctx: (M, text width) context vectors, or (C, M, text width) where each class has its own.
-    text_prompts: (M, text width) for layers 1, 2, ... of the text encoder.
-    image_prompts: (N, image width) for layers 0, 1, ... of the image encoder.
-    """
-
-    def __init__(
-        self, ctx: Tensor, text_prompts: Sequence[Tensor] = (), image_prompts: Sequence[Tensor] = ()
-    ) -> None:
-        super().__init__()
-        self.ctx = nn.Parameter(ctx)
-        self.text_prompts = nn.ParameterList(map(nn.Parameter, text_prompts))
-        self.image_prompts = nn.ParameterList(map(nn.Parameter, image_prompts))
-
-    def published_names(self) -> dict[str, nn.Parameter]:
-        """The learned tensors under their names inside the published models."""
-        named = {"prompt_learner.ctx": self.ctx}
-        for layer, prompt in enumerate(self.image_prompts):
-            block = f"image_encoder.transformer.resblocks.{layer}.VPT_shallow"
-            named[block if layer else "image_encoder.VPT"] = prompt
-        for layer, prompt in enumerate(self.text_prompts, start=1):
-            named[f"text_encoder.transformer.resblocks.{layer}.VPT_shallow"] = prompt
-        return named
-
-
-def random_vectors(count: int, width: int) -> Tensor:
-    """Starting values of learned vectors, N(0, 0.02^2), shape (count, width)."""
-    return 0.02 * torch.randn(count, width)
-
-
-def word_vectors(clip: CLIP, words: str, count: int) -> Tensor:
-    """The token embeddings of the first count tokens of some words, (count, text width).
-
-    Raises:
-        ValueError: the words have fewer tokens.
-    """
-    tokens = tokenize(words)[1:-1]
-    if len(tokens) < count:
-        raise ValueError(
-            f"CTX_INIT {words!r} has {len(tokens)} tokens, fewer than the {count} context vectors of "
-            f"N_CTX: give at least {count} words, lower N_CTX, or set CTX_INIT to '' for random vectors"
-        )
-    return clip.text.token_embedding.weight[tokens[:count]].detach().clone()
+from .class_prompts import PromptTemplate
+from .errors import InputError
+from .learner import PromptLearner
 
 
 def normalise(features: Tensor) -> Tensor:
@@ -71,80 +27,143 @@ def template_features(
 
     One template at a time, since its leading words are the prefix that all classes share.
     """
-    device = clip.logit_scale.device
     for template in templates:
-        layout = plain_prompts([template.format(clean_name(name)) for name in names])
-        yield clip.text(layout.to(device))
+        yield clip.text(PromptTemplate(template).layout(names).to(clip.logit_scale.device))
+
+
+class TextTeacher:
+    """The frozen CLIP's text features of class names, raw features averaged over templates.
+
+    Always computed in fp32 from the stored weights, once for each list of names and on first use, since
+    most tests do not need them.
+
+    Args:
+        templates: texts with {} for the class name.
+        clip: gives the CLIP in fp32 on the device it computes on.
+    """
+
+    def __init__(self, templates: Sequence[str], clip: Callable[[], CLIP]) -> None:
+        self.templates, self._clip = templates, clip
+        self._kept: dict[tuple[str, ...], Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, names: Sequence[str]) -> Tensor:
+        """Normalised features (C, embed_dim)."""
+        key = tuple(names)
+        if key not in self._kept:
+            clip = self._clip()
+            with torch.autocast(clip.logit_scale.device.type, enabled=False):
+                total = sum(template_features(clip, self.templates, names))
+            self._kept[key] = normalise(total / len(self.templates))
+        return self._kept[key]
 
 
 class PromptedCLIP(nn.Module):
-    """CLIP under learned prompts: images to logits over the classes of a prompt layout.
+    """CLIP steered by a learner: images to logits over classes.
 
-    In evaluation the class features are computed on first use and kept until a learned tensor or the
-    layout changes; while the prompt learner is in training mode they are never kept.
+    In evaluation the class features are computed on first use and kept until a learned tensor changes.
+    While the learner is in training mode they are kept only where nothing learned reaches them.
+
+    Args:
+        clip: the frozen encoders.
+        learner: what is learned.
+        template: how every class is asked.
+        names: the classes.
+        teacher: the frozen CLIP's features of any class names, for methods that have one.
     """
 
     def __init__(
-        self, clip: CLIP, learner: PromptLearner | None, layout: PromptLayout | None
+        self,
+        clip: CLIP,
+        learner: PromptLearner,
+        template: PromptTemplate,
+        names: Sequence[str],
+        teacher: Callable[[Sequence[str]], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.clip = clip
         self.prompt_learner = learner
-        self.layout = layout
+        self.template, self.teacher = template, teacher
+        self._set_classes(names)
+        self.eval()
+
+    def _set_classes(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self.layout = self.template.layout(self.names).to(self.clip.logit_scale.device)
         self._kept: tuple[object, Tensor] | None = None
 
+    def with_classes(self, names: Sequence[str]) -> PromptedCLIP:
+        """The same encoders and learner, shared and not copied, for other classes.
+
+        Raises:
+            InputError: every class has a context of its own, or a prompt does not fit.
+        """
+        if self.template.class_specific and list(names) != self.names:
+            raise InputError(
+                "every class has learned a context of its own, which means nothing to other classes: "
+                "train without class-specific contexts (CSC False) to use other names"
+            )
+        other = copy.copy(self)
+        other._set_classes(names)
+        return other
+
     def to(self, device: torch.device | str) -> PromptedCLIP:
-        if self.layout is not None:
-            self.layout = self.layout.to(device)
+        self.layout = self.layout.to(device)
+        self._kept = None
         return super().to(device)
 
+    def teacher_text(self) -> Tensor:
+        """The teacher's normalised features of the classes, (C, embed_dim)."""
+        return self.teacher(self.names)
+
+    def encode_text(self) -> Tensor:
+        """Text features of all classes under what is learned, (C, embed_dim), not normalised."""
+        return self.clip.text(self.layout, self.prompt_learner.steer_text())
+
     def encode_classes(self) -> Tensor:
-        """Normalised text features of all classes under the prompts, (C, embed_dim)."""
-        learner = self.prompt_learner
-        if learner is None:
-            return normalise(self.clip.text(self.layout))
-        context = learner.ctx.reshape(-1, learner.ctx.shape[-1])
-        return normalise(self.clip.text(self.layout, context, learner.text_prompts))
+        """Normalised class features under what is learned, (C, embed_dim)."""
+        return normalise(self.encode_text())
 
     def class_features(self) -> Tensor:
         """`encode_classes`, from memory where nothing it depends on has changed."""
-        if self.prompt_learner is not None and self.prompt_learner.training:
-            self._kept = None
-            return self.encode_classes()
-        state = self._text_state()
-        if self._kept is None or self._kept[0] != state:
-            with torch.no_grad():
-                self._kept = (state, self.encode_classes())
-        return self._kept[1]
+        training = self.prompt_learner.training
+        if self._kept is not None:
+            frozen, state, features = self._kept
+            if (frozen or not training) and state == self._learned_state(frozen):
+                return features
+        with torch.set_grad_enabled(training and torch.is_grad_enabled()):
+            features = self.encode_classes()
+        frozen = torch.is_grad_enabled() and training and not features.requires_grad
+        kept = frozen or not training
+        self._kept = (frozen, self._learned_state(frozen), features) if kept else None
+        return features
 
-    def _text_state(self) -> object:
-        # parameters count their in-place changes: steps, loading and swapping all show here
+    def _learned_state(self, frozen: bool) -> object:
+        # tensors count their in-place changes: steps, loading and swapping all show here
         learner = self.prompt_learner
-        learned = (
-            () if learner is None else tuple((id(p), p._version) for p in learner.parameters())
-        )
-        return id(self.layout), learned
+        tensors = learner.buffers() if frozen else learner.state_dict(keep_vars=True).values()
+        return tuple((id(tensor), tensor._version) for tensor in tensors)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Normalised image features under the prompts, (B, embed_dim)."""
+        """Normalised image features under what is learned, (B, embed_dim)."""
         if not self.clip.is_vit:
             return normalise(self.clip.image(images.to(self.clip.image.conv1.weight.dtype)))
-        learner = self.prompt_learner
-        return normalise(self.clip.image(images, learner.image_prompts if learner else ()))
+        return normalise(self.clip.image(images, self.prompt_learner.steer_image()))
 
     def encode_images_twice(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Image features under the prompts, and those of the frozen CLIP without gradients.
+        """Image features under what is learned, and those of the frozen CLIP without gradients.
 
-        The two passes share the embedding of the patches, which no prompt reaches.
+        The two passes share the embedding of the patches, which nothing learned reaches; where nothing
+        acts inside the image encoder they are one.
         """
-        prompts = self.prompt_learner.image_prompts
-        if not prompts:
+        steering = self.prompt_learner.steer_image()
+        if not steering.acts:
             features = self.encode_images(images)
             return features, features.detach()
         tokens = self.clip.image.embed(images)
         with torch.no_grad():
             frozen = normalise(self.clip.image.encode(tokens))
-        return normalise(self.clip.image.encode(tokens, prompts)), frozen
+        return normalise(self.clip.image.encode(tokens, steering)), frozen
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """exp(logit_scale) times the cosine similarities, (B, C)."""

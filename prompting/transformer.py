@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .steering import Adapter
+
 
 class LayerNorm(nn.LayerNorm):
     """Layer normalisation computed in fp32 whatever the precision of its input."""
@@ -112,17 +114,21 @@ class Block(nn.Module):
         x = x + self.attn.out_proj(attended)
         return x + self.mlp(self.ln_2(x))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Unmasked self-attention over x (batch, tokens, width)."""
-        return self.add_attended(x, self.attn.attend(*self.attn.query_key_value(self.ln_1(x))))
-
-    def first_output(self, x: Tensor) -> Tensor:
-        """What `forward` gives at the first position, (batch, 1, width), at a fraction of its cost."""
+    def forward(self, x: Tensor, adapter: Adapter | None = None) -> Tensor:
+        """Unmasked self-attention over x (batch, tokens, width), an adapter beside the block."""
         normalised = self.ln_1(x)
-        query = self.attn.query(normalised[:, :1])
-        return self.add_attended(
-            x[:, :1], self.attn.attend(query, *self.attn.key_value(normalised))
-        )
+        attended = self.attn.attend(*self.attn.query_key_value(normalised))
+        output = self.add_attended(x, attended)
+        return output if adapter is None else output + adapter(normalised)
+
+    def first_outputs(self, x: Tensor, count: int, adapter: Adapter | None = None) -> Tensor:
+        """What `forward` gives at the first positions, (batch, count, width), at a fraction of its
+        cost."""
+        normalised = self.ln_1(x)
+        query = self.attn.query(normalised[:, :count])
+        attended = self.attn.attend(query, *self.attn.key_value(normalised))
+        output = self.add_attended(x[:, :count], attended)
+        return output if adapter is None else output + adapter(normalised[:, :count])
 
 
 class Transformer(nn.Module):

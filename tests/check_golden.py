@@ -15,10 +15,9 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
-from functools import cache
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,47 +28,33 @@ from dassl.engine import TRAINER_REGISTRY
 import trainers
 from tests import tiny_clip
 from trainers.configuration_merge import merge
+from trainers.without_data import build_without_data
 
 BOUNDS = {"loss": 1e-5, "parts": 1e-5, "lr": 1e-5, "logits": 1e-5, "grad": 1e-4, "final": 1e-4}
 
 
-@cache
-def _backbone(folder: str, kind: str, seed: int) -> Path:
-    return tiny_clip.write(Path(folder), kind, seed)
-
-
-def _configure(meta: Mapping[str, Any], backbone: Path, output: Path):
+def _configure(meta: Mapping[str, Any], folder: Path, output: Path):
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
     cfg.TRAINER.NAME = meta["trainer"]
+    sizes = meta["clip"].get("sizes") or tiny_clip.SIZES[meta["clip"]["kind"]]
+    backbone = tiny_clip.write(folder, meta["clip"]["kind"], meta["clip"]["seed"], sizes)
     cfg.MODEL.BACKBONE.NAME = str(backbone)
     cfg.OUTPUT_DIR = str(output)
     cfg.USE_CUDA = False
-    size = tiny_clip.SIZES[meta["clip"]["kind"]]["image_resolution"]
-    cfg.INPUT.SIZE = (size, size)
-    for key, value in meta.get("opts", {}).items():
-        merge(cfg, [key, tuple(value) if isinstance(value, list) else value])
+    cfg.INPUT.SIZE = (sizes["image_resolution"],) * 2
+    cfg.DATALOADER.K_TRANSFORMS = TRAINER_REGISTRY.get(meta["trainer"]).views
     if "optim" in meta:
-        cfg.OPTIM.NAME, cfg.OPTIM.LR = meta["optim"]["name"], meta["optim"]["lr"]
-        cfg.OPTIM.MOMENTUM = meta["optim"]["momentum"]
-        cfg.OPTIM.WEIGHT_DECAY = meta["optim"]["weight_decay"]
-        cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.MAX_EPOCH = meta["optim"]["schedule"], meta["epochs"]
+        optim = meta["optim"]
+        cfg.OPTIM.NAME, cfg.OPTIM.LR = optim["name"], optim["lr"]
+        cfg.OPTIM.MOMENTUM = optim.get("momentum", cfg.OPTIM.MOMENTUM)
+        cfg.OPTIM.WEIGHT_DECAY = optim["weight_decay"]
+        cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.MAX_EPOCH = optim["schedule"], meta["epochs"]
         cfg.OPTIM.WARMUP_EPOCH, cfg.OPTIM.WARMUP_TYPE = 1, "constant"
         cfg.OPTIM.WARMUP_CONS_LR = 1e-5
+    for pair in meta.get("opts", {}).items():
+        merge(cfg, pair)
     return cfg
-
-
-def _trainer(cfg, names: list[str]):
-    """A registered trainer whose data are fed by hand."""
-
-    def build_data_loader(self) -> None:
-        self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names))
-        self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
-        self.num_classes, self.lab2cname = len(names), dict(enumerate(names))
-        self.num_source_domains = 0
-
-    registered = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    return type(registered.__name__, (registered,), {"build_data_loader": build_data_loader})(cfg)
 
 
 def _logits(trainer, pixels: np.ndarray) -> np.ndarray:
@@ -84,71 +69,115 @@ def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
     return float(difference / max(np.linalg.norm(reference), 1e-12))
 
 
-def _whole_model_names(trainer) -> dict[str, torch.nn.Parameter]:
-    return trainer.model.prompt_learner.published_names()
+def _published(trainer) -> dict[str, torch.Tensor]:
+    return trainer.model.prompt_learner.published_tensors()
 
 
-def replay(path: Path, folder: Path) -> dict[str, float]:
-    """The largest relative error of each kind of figure in one file."""
-    record = np.load(path)
-    meta = json.loads(str(record["meta"]))
-    backbone = _backbone(str(folder), meta["clip"]["kind"], meta["clip"]["seed"])
-    cfg = _configure(meta, backbone, folder / path.stem)
-    if "loss" not in record:
-        return _replay_zero_shot(record, meta, cfg)
+class Replay:
+    """One recorded training run, gone through again by the registered trainer."""
 
-    trainer = _trainer(cfg, meta["base"])
-    with torch.no_grad():
-        for name, parameter in _whole_model_names(trainer).items():
-            parameter.copy_(torch.from_numpy(record[f"init/{name}"]))
-    losses, rates, parts, gradients = [], [], [], {}
-    steps = len(record["loss"])
-    trainer.num_batches = steps // meta["epochs"]
-    trainer.start_epoch, trainer.max_epoch = 0, meta["epochs"]
-    for epoch in range(meta["epochs"]):
-        trainer.epoch = epoch
-        trainer.set_model_mode("train")
-        for batch in range(trainer.num_batches):
-            trainer.batch_idx = batch
-            step = epoch * trainer.num_batches + batch
-            rates.append(trainer.get_current_lr())
-            labels = torch.from_numpy(record["label"][step])
-            summary = trainer.forward_backward(
-                {"img": tiny_clip.images(record["img"][step]), "label": labels}
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.record = np.load(path)
+        self.meta = json.loads(str(self.record["meta"]))
+        self.cfg = _configure(self.meta, folder, folder / path.stem)
+        self.untrained = self.meta.get("without_gradient", [])
+        self.without_gradient = [*self.untrained, *self.meta.get("zero_gradient", [])]
+        self.losses, self.rates, self.parts = [], defaultdict(list), defaultdict(list)
+        self.gradients: dict[str, torch.Tensor] = {}
+
+    def errors(self) -> dict[str, float]:
+        """The largest relative error of each kind of figure."""
+        if "loss" not in self.record:
+            return _replay_zero_shot(self.record, self.meta, self.cfg)
+        trainer = build_without_data(self.cfg, self.meta.get("train", self.meta["base"]))
+        self._start(trainer)
+        self._train(trainer)
+        errors = self._compare_training(trainer)
+        errors["logits"] = max(self._compare_test(trainer, kind) for kind in ("base", "new"))
+        return errors
+
+    def _start(self, trainer) -> None:
+        with torch.no_grad():
+            buffers = dict(trainer.model.prompt_learner.named_buffers()).values()
+            for name, tensor in _published(trainer).items():
+                if f"init/{name}" in self.record or not any(tensor is each for each in buffers):
+                    tensor.copy_(torch.from_numpy(self.record[f"init/{name}"]))
+
+    def _train(self, trainer) -> None:
+        epochs, steps = self.meta["epochs"], len(self.record["loss"])
+        trainer.num_batches = steps // epochs
+        trainer.start_epoch, trainer.max_epoch = 0, epochs
+        for step in range(steps):
+            trainer.epoch, trainer.batch_idx = divmod(step, trainer.num_batches)
+            trainer.set_model_mode("train")
+            for group, name in zip(trainer.optim.param_groups, ("lr", "lr_head"), strict=False):
+                self.rates[name].append(group["lr"])
+            self._step(trainer, step)
+            if trainer.batch_idx + 1 == trainer.num_batches:
+                trainer.after_epoch()
+
+    def _step(self, trainer, step: int) -> None:
+        batch = {
+            k: tiny_clip.images(self.record[k][step]) for k in ("img", "img2") if k in self.record
+        }
+        summary = trainer.forward_backward(
+            {**batch, "label": torch.from_numpy(self.record["label"][step])}
+        )
+        self.losses.append(summary.pop("loss"))
+        for name, value in summary.items():
+            self.parts[name].append(value)
+        if step == 0:
+            learned = _published(trainer).items()
+            self.gradients = {k: p.grad.clone() for k, p in learned if p.grad is not None}
+
+    def _compare_training(self, trainer) -> dict[str, float]:
+        record, rates = self.record, {k: v for k, v in self.rates.items() if k in self.record}
+        compared = [name for name in self.gradients if name not in self.without_gradient]
+        finals = {k: v for k, v in _published(trainer).items() if k not in self.untrained}
+        errors = {
+            "loss": relative_error(self.losses, record["loss"]),
+            "lr": max(relative_error(rate, record[name]) for name, rate in rates.items()),
+            "grad": max(relative_error(self.gradients[k], record[f"grad/{k}"]) for k in compared),
+            "final": max(
+                relative_error(value.detach(), _final(record, name))
+                for name, value in finals.items()
+                if not name.endswith("num_batches_tracked")
+            ),
+        }
+        if parts := list(self._recorded_parts()):
+            errors["parts"] = max(
+                relative_error(self.parts[name], recorded) for name, recorded in parts
             )
-            losses.append(summary["loss"])
-            if "parts_ce_l1text_l1image_klsum" in record:
-                summed = summary["kl"] * len(labels) * len(meta["base"])
-                parts.append([summary["ce"], summary["l1_text"], summary["l1_image"], summed])
-            if step == 0:
-                gradients = {k: p.grad.clone() for k, p in _whole_model_names(trainer).items()}
-        trainer.after_epoch()
+        return errors
 
-    new = _trainer(cfg, meta["new"])
-    new.load_model(cfg.OUTPUT_DIR, epoch=meta["epochs"])
-    errors = {
-        "loss": relative_error(losses, record["loss"]),
-        "lr": relative_error(rates, record["lr"]),
-        "grad": max(relative_error(g, record[f"grad/{k}"]) for k, g in gradients.items()),
-        "final": max(
-            relative_error(p.detach(), record[f"final/{k}"])
-            for k, p in _whole_model_names(trainer).items()
-        ),
-        "logits": max(
-            relative_error(_logits(trainer, record["test_img"]), record["test_logits_base"]),
-            relative_error(_logits(new, record["test_img_new"]), record["test_logits_new"]),
-        ),
-    }
-    if parts:
-        recorded = record["parts_ce_l1text_l1image_klsum"]
-        columns = zip(np.array(parts).T, recorded.T, strict=True)
-        errors["parts"] = max(relative_error(ours, reference) for ours, reference in columns)
-    return errors
+    def _recorded_parts(self) -> Iterator[tuple[str, np.ndarray]]:
+        for key in self.record:
+            if key.startswith("part/"):
+                yield key.removeprefix("part/"), self.record[key]
+        if (columns := self.record.get("parts_ce_l1text_l1image_klsum")) is not None:
+            elements = self.record["label"].shape[1] * len(self.meta["base"])
+            scaled = columns / [1, 1, 1, elements]
+            yield from zip(("ce", "l1_text", "l1_image", "kl"), scaled.T, strict=True)
+
+    def _compare_test(self, trainer, kind: str) -> float:
+        """The logits of a test by the trained model, or by one that its checkpoint was loaded into."""
+        suffix = "_new" if kind == "new" else ""
+        everything = self.meta.get("tested", {}).get(kind) == "all"
+        names = self.meta["train"] if everything else self.meta[kind]
+        if names != trainer.model.names or kind == "new":
+            trainer = build_without_data(self.cfg, names)
+            trainer.load_model(self.cfg.OUTPUT_DIR, epoch=self.meta["epochs"])
+        logits = _logits(trainer, self.record[f"test_img{suffix}"])
+        return relative_error(logits, self.record[f"test_logits_{kind}"])
+
+
+def _final(record: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    return record[f"final/{name}" if f"final/{name}" in record else f"final_buffer/{name}"]
 
 
 def _replay_zero_shot(record: Mapping[str, np.ndarray], meta: Mapping[str, Any], cfg):
-    cfg.TRAINER.ZEROSHOT.TEMPLATE = meta["custom_template"]
-    trainer = _trainer(cfg, meta["classnames"])
+    cfg.TRAINER[TRAINER_REGISTRY.get(meta["trainer"]).node].TEMPLATE = meta["custom_template"]
+    trainer = build_without_data(cfg, meta["classnames"])
     logits = _logits(trainer, record["img"])
     text = trainer.model.class_features().numpy()
     recorded = record["text_features"]
@@ -172,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{path.name}: not replayed, {name} is not a trainer of this project")
                 continue
             with contextlib.redirect_stdout(io.StringIO()):
-                errors = replay(path, Path(folder))
+                errors = Replay(path, Path(folder)).errors()
             above = [kind for kind, error in errors.items() if not error <= BOUNDS[kind]]
             failed |= bool(above)
             figures = "  ".join(f"{kind} {error:.1e}" for kind, error in errors.items())

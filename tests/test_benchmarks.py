@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import costs, measure, run, subject
-from prompting import text_encoder
+from prompting import packing, text_encoder
 from prompting.backbone import CLIP
-from prompting.class_prompts import class_prompts
+from prompting.class_prompts import PromptTemplate
 from prompting.precision import Precision
+from prompting.steering import TextSteering
 from prompting.transformer import LayerNorm, QuickGELU
 from tests import tiny_clip
 
@@ -138,9 +139,7 @@ def test_ours_and_plain_take_the_same_step(method: str, tmp_path: Path) -> None:
     plain = subject.build_plain(method, 12, CPU, TINY)
     ours.trainer.optim.param_groups[0].update(plain.optimizer.defaults)
     learned = [p for p in plain.parameters() if p.requires_grad]
-    learner = ours.model.prompt_learner
-    own = [learner.ctx, *learner.text_prompts, *learner.image_prompts]
-    own += list(learner.meta_net.parameters()) if method == "CoCoOp" else []
+    own = list(ours.model.prompt_learner.parameters())
     layers = TINY["transformer_layers"]
     with torch.no_grad():
         plain.deep_text = plain.deep_text[: layers - 1]
@@ -149,8 +148,8 @@ def test_ours_and_plain_take_the_same_step(method: str, tmp_path: Path) -> None:
         learned += list(plain.meta_net.parameters()) if method == "CoCoOp" else []
         for theirs, value in zip(learned, own, strict=True):
             theirs.copy_(value)
-        if ours.has_teacher:
-            plain.teacher_text = ours.trainer.teacher_text()
+        if ours.teacher:
+            plain.teacher_text = ours.model.teacher_text()
     batch = subject.images_and_labels(3, 12, TINY, CPU)
     for _ in range(3):
         assert ours.step(*batch) == pytest.approx(plain.step(*batch), rel=1e-5)
@@ -166,7 +165,9 @@ def features_and_gradients(clip: CLIP, names: list[str], sets: int = 2) -> list[
     generator = torch.Generator().manual_seed(0)
     context = (0.3 * torch.randn(sets, 4, 128, generator=generator)).requires_grad_()
     deep = [(0.3 * torch.randn(4, 128, generator=generator)).requires_grad_() for _ in range(3)]
-    features = clip.text(class_prompts(names, "a photo of a", 4), context, deep)
+    prompts = PromptTemplate("a photo of a {}.", 4).layout(names)
+    steering = TextSteering(context=context, prompts=dict(enumerate(deep, start=1)))
+    features = clip.text(prompts, steering)
     weights = torch.linspace(-1, 1, features.numel()).view_as(features)
     return [features, *torch.autograd.grad((features.float() * weights).sum(), [context, *deep])]
 
@@ -191,8 +192,7 @@ def test_recomputing_layers_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("row", [1, 20, 64, 500])
 def test_the_length_of_rows_does_not_matter(row: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = features_and_gradients(OURS, NAMES)
-    monkeypatch.setattr(text_encoder, "ROW", row)
-    OURS.text._rows = None
+    monkeypatch.setattr(packing, "ROW", row)
     assert close(features_and_gradients(OURS, NAMES), expected, 1e-5)
 
 
@@ -204,12 +204,13 @@ def test_a_class_does_not_depend_on_the_others_in_its_row() -> None:
 
 
 def test_rows_hold_every_token_once_and_little_padding() -> None:
-    prompts = class_prompts(subject.class_names(500), "a photo of a", 4)
-    rows = text_encoder._Rows(prompts)
-    places = (rows.sees[:, 0].sum(-1) > len(prompts.prefix)).flatten()
-    assert len(places) <= 1.03 * len(prompts.suffix)
-    # a token sees its own class up to itself, so its position says how many
-    seen = rows.sees[:, 0].sum(-1).flatten()
+    prompts = PromptTemplate("a photo of a {}.", 4).layout(subject.class_names(500))
+    rows = prompts.rows
+    assert rows.count * rows.length <= 1.03 * len(prompts.suffix)
+    assert len(rows.place.unique()) == len(prompts.suffix)
+    # a token sees the prefix and its own class up to itself, so its position says how many
+    bias, _ = rows.biases(len(prompts.prefix), torch.float32)
+    seen = (bias == 0).sum(-1).flatten()
     real = seen[rows.last] == prompts.position[prompts.last] + 1
     assert bool(real.all())
     assert torch.equal(rows.suffix[rows.last], prompts.suffix[prompts.last])
@@ -217,7 +218,7 @@ def test_rows_hold_every_token_once_and_little_padding() -> None:
 
 def test_rows_are_never_overfull() -> None:
     lengths = [3, 9, 1, 4, 4, 7, 2, 9, 5]
-    packed = text_encoder._pack(lengths, 10)
+    packed = packing._pack(lengths, 10)
     assert sorted(index for row in packed for index in row) == list(range(len(lengths)))
     assert all(sum(lengths[index] for index in row) <= 10 for row in packed)
     assert len(packed) == 5  # 44 tokens
@@ -270,13 +271,13 @@ def test_the_cost_model_counts_what_pytorch_counts(tmp_path: Path) -> None:
     ours.step(*batch)
     with FlopCounterMode(display=False) as counter:
         ours.step(*batch)
-    rows = ours.model.clip.text._rows
+    rows = ours.model.layout.rows
     modelled = costs.prompt_src_step(
         classes=12,
         suffix_tokens=len(rows.suffix),
         prefix_tokens=5,
         batch=2,
-        row=rows.sees.shape[2],
+        row=rows.length,
         prompts=4,
         sizes=TINY,
     )

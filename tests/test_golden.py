@@ -42,10 +42,10 @@ def test_a_figure_that_is_off_is_found(key: str, kind: str, tmp_path: Path, caps
 def test_other_methods_are_passed_over_by_name(tmp_path: Path, capsys) -> None:
     shutil.copy(GOLDEN / "ivlp.npz", tmp_path)
     record = dict(np.load(tmp_path / "ivlp.npz"))
-    record["meta"] = np.array(str(record["meta"]).replace('"IVLP"', '"MaPLe"'))
+    record["meta"] = np.array(str(record["meta"]).replace('"IVLP"', '"Another"'))
     np.savez(tmp_path / "ivlp.npz", **record)
     assert check_golden.main([str(tmp_path)]) == 0
-    assert "MaPLe is not a trainer of this project" in capsys.readouterr().out
+    assert "Another is not a trainer of this project" in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ The reference figures in tests/fixtures were measured on these weights.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,9 +64,9 @@ def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     return 0.05 * numbers
 
 
-def build(kind: str = "VIT", seed: int = 7) -> CLIP:
+def build(kind: str = "VIT", seed: int = 7, sizes: Mapping[str, Any] | None = None) -> CLIP:
     """A CLIP of clip's own modules, in fp32 and evaluation mode, with the recipe's weights."""
-    model = CLIP(**SIZES[kind])
+    model = CLIP(**(sizes or SIZES[kind]))
     weights = {
         name: torch.tensor(_draw(name, tuple(old.shape), seed), dtype=torch.float32)
         for name, old in model.state_dict().items()
@@ -74,11 +76,13 @@ def build(kind: str = "VIT", seed: int = 7) -> CLIP:
     return model.eval().requires_grad_(False)
 
 
-def write(folder: Path, kind: str = "VIT", seed: int = 7) -> Path:
+def write(
+    folder: Path, kind: str = "VIT", seed: int = 7, sizes: Mapping[str, Any] | None = None
+) -> Path:
     """Save the weights in OpenAI layout; the path serves as MODEL.BACKBONE.NAME."""
     path = Path(folder, f"{kind.replace('/', '-')}-{seed}.pt")
     if not path.exists():
-        torch.save(build(kind, seed).state_dict(), path)
+        torch.save(build(kind, seed, sizes).state_dict(), path)
     return path
 
 

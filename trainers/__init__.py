@@ -6,9 +6,22 @@ A method is found by its file being here, so that one is added or removed with t
 import importlib
 import pkgutil
 
-from .config import extend_cfg
+from yacs.config import CfgNode
+
+from .config import add_nodes
+from .prompt_trainer import PromptTrainer, known_trainers
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["extend_cfg"]
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Add every trainer's nodes, DATASET.SUBSAMPLE_CLASSES and TEST.EVERY (test base and new classes
+    every so many epochs; 0 for never); what is there already stays."""
+    for trainer in known_trainers():
+        add_nodes(cfg, trainer.nodes())
+    cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
+    cfg.TEST.setdefault("EVERY", 0)
+
+
+__all__ = ["PromptTrainer", "extend_cfg", "known_trainers"]

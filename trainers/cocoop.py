@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
-from prompting.class_prompts import PromptLayout, class_prompts
-from prompting.prompted_clip import PromptedCLIP, PromptLearner, normalise
+from prompting.learner import DeepPrompts, PromptLearner
+from prompting.prompted_clip import PromptedCLIP, normalise
+from prompting.steering import TextSteering
 
-from .coop import CoOp, starting_context
+from .coop import CoOp
 
 # suffix tokens encoded at once in evaluation, which bounds memory: about 1 GB at ViT-B/16 size
 TOKENS_AT_ONCE = 32768
 
 
-class ConditionalPromptLearner(PromptLearner):
+class ConditionalPromptLearner(DeepPrompts):
     """A context that every image shifts: ctx_m(x) = ctx_m + meta_net(x) (equation 2)."""
 
     def __init__(self, ctx: Tensor, image_dim: int) -> None:
@@ -28,13 +29,14 @@ class ConditionalPromptLearner(PromptLearner):
         self.meta_net.add_module("relu", nn.ReLU(inplace=True))
         self.meta_net.add_module("linear2", nn.Linear(image_dim // 16, ctx.shape[-1]))
 
-    def forward(self, image_features: Tensor) -> Tensor:
-        """Normalised image features (B, embed_dim) -> contexts (B, M, text width)."""
-        return self.ctx + self.meta_net(image_features)[:, None]
+    def steer_text(self, image_features: Tensor | None = None) -> TextSteering:
+        """One context an image, (B, M, text width); without images the one that they shift."""
+        if image_features is None:
+            return super().steer_text()
+        return TextSteering(context=self.ctx + self.meta_net(image_features)[:, None])
 
-    def published_names(self) -> dict[str, nn.Parameter]:
-        network = {f"prompt_learner.meta_net.{k}": v for k, v in self.meta_net.named_parameters()}
-        return {**super().published_names(), **network}
+    def published_names(self) -> dict[str, str]:
+        return PromptLearner.published_names(self)
 
 
 class ConditionalCLIP(PromptedCLIP):
@@ -42,18 +44,14 @@ class ConditionalCLIP(PromptedCLIP):
 
     def forward(self, images: Tensor) -> Tensor:
         image_features = self.encode_images(images)
-        contexts = self.prompt_learner(image_features)
         at_once = len(images)
         if not torch.is_grad_enabled():
             at_once = max(1, TOKENS_AT_ONCE // len(self.layout.suffix))
-        logits = [
-            self._logits(*chunk)
-            for chunk in zip(image_features.split(at_once), contexts.split(at_once), strict=True)
-        ]
-        return torch.cat(logits)
+        return torch.cat([self._logits(chunk) for chunk in image_features.split(at_once)])
 
-    def _logits(self, image_features: Tensor, contexts: Tensor) -> Tensor:
-        class_features = normalise(self.clip.text(self.layout, contexts))
+    def _logits(self, image_features: Tensor) -> Tensor:
+        steering = self.prompt_learner.steer_text(image_features)
+        class_features = normalise(self.clip.text(self.layout, steering))
         similarity = (class_features @ image_features[:, :, None]).squeeze(-1)
         return self.clip.logit_scale.exp() * similarity
 
@@ -63,13 +61,8 @@ class CoCoOp(CoOp):
     """CoOp with a context that depends on the image, which keeps more of what CLIP knows."""
 
     node = "COCOOP"
+    defaults = {"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"}
     model_class = ConditionalCLIP
 
-    def build_prompts(self, clip: CLIP, names: list[str]) -> tuple[PromptLearner, PromptLayout]:
-        options = self.options
-        context, self.prefix = starting_context(clip, options.CTX_INIT, options.N_CTX)
-        learner = ConditionalPromptLearner(context, clip.embed_dim)
-        return learner, class_prompts(names, self.prefix, len(context))
-
-    def describe_prompts(self) -> dict[str, Any]:
-        return {"context_length": len(self.model.prompt_learner.ctx), "prefix": self.prefix}
+    def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
+        return ConditionalPromptLearner(self.starting_context(clip), clip.embed_dim)

@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
 
 from prompting.backbone import CLIP
-from prompting.class_prompts import PromptLayout, class_prompts, clean_name
-from prompting.prompted_clip import PromptLearner, random_vectors, word_vectors
+from prompting.class_prompts import PromptTemplate, clean_name
+from prompting.errors import InputError
+from prompting.learner import DeepPrompts, PromptLearner, random_vectors, word_vectors
 
-from .config import options as method_options
 from .prompt_trainer import PromptTrainer
 
 # the published code starts from words only for contexts up to this length
 LONGEST_WORD_CONTEXT = 4
 
 
+class DeepPromptTrainer(PromptTrainer):
+    """What methods with deep prompts in both encoders have in common.
+
+    The context keeps its length whatever the words of CTX_INIT: words behind it stay words.
+    """
+
+    context_key = "N_CTX"
+    at_least: dict[str, int] = {}
+
+    def check_cfg(self, cfg) -> None:
+        super().check_cfg(cfg)
+        for key, bound in self.at_least.items():
+            if (value := cfg.TRAINER[self.node][key]) < bound:
+                raise InputError(f"TRAINER.{self.node}.{key} is {value}: expected at least {bound}")
+
+    @property
+    def words(self) -> str:
+        """The words that the context starts from; "" where it starts at random."""
+        count = self.options[self.context_key]
+        return clean_name(self.options.CTX_INIT) if count <= LONGEST_WORD_CONTEXT else ""
+
+    def build_template(self) -> PromptTemplate:
+        count = self.options[self.context_key]
+        return PromptTemplate.of_context(self.words or " ".join(["X"] * count), count)
+
+    def starting_context(self, clip: CLIP) -> Tensor:
+        """The context at the start, (M, text width)."""
+        count, words = self.options[self.context_key], self.options.CTX_INIT
+        if words and not self.words:
+            print(
+                f"CTX_INIT {words!r} is ignored: {self.context_key} is {count}, and contexts of more "
+                f"than {LONGEST_WORD_CONTEXT} vectors start at random"
+            )
+        if not self.words:
+            return random_vectors(count, clip.text.width)
+        return word_vectors(clip, self.words, count)
+
+    def depth(self, key: str, layers: int) -> int:
+        """A depth of the configuration, at most that of the encoder."""
+        depth = self.options[key]
+        if depth > layers:
+            print(
+                f"{key} is {depth}, and the encoder has {layers} layers: all of them are prompted"
+            )
+        return min(depth, layers)
+
+    def refuse_resnet(self, clip: CLIP, advice: str) -> None:
+        """Raise InputError where there are no image tokens to prompt."""
+        if not clip.is_vit:
+            raise InputError(
+                f"{self.cfg.MODEL.BACKBONE.NAME} is a ResNet, and deep vision prompts need the tokens "
+                f"of a vision transformer: choose a ViT{advice}"
+            )
+
+
 @TRAINER_REGISTRY.register()
-class IVLP(PromptTrainer):
+class IVLP(DeepPromptTrainer):
     """Learns deep prompts in both encoders, not coupled, by cross entropy.
 
     Text: N_CTX_TEXT vectors at positions 1 to M, and as many for each further layer up to
@@ -27,67 +83,37 @@ class IVLP(PromptTrainer):
     """
 
     node = "IVLP"
+    defaults = {
+        "N_CTX_VISION": 2,
+        "N_CTX_TEXT": 2,
+        "CTX_INIT": "a photo of a",
+        "PREC": "fp16",
+        "PROMPT_DEPTH_VISION": 9,
+        "PROMPT_DEPTH_TEXT": 9,
+    }
     checkpoint_name = "VLPromptLearner"
+    published_unused = (r"prompt_learner\.ZS_image_encoder\..*",)
+    context_key = "N_CTX_TEXT"
+    at_least = {
+        "PROMPT_DEPTH_TEXT": 1,
+        "PROMPT_DEPTH_VISION": 0,
+        "N_CTX_TEXT": 1,
+        "N_CTX_VISION": 1,
+    }
 
-    def check_cfg(self, cfg) -> None:
-        super().check_cfg(cfg)
-        options = method_options(cfg, self.node)
-        lowest = {
-            "PROMPT_DEPTH_TEXT": 1,
-            "PROMPT_DEPTH_VISION": 0,
-            "N_CTX_TEXT": 1,
-            "N_CTX_VISION": 1,
-        }
-        for key, bound in lowest.items():
-            if options[key] < bound:
-                raise ValueError(
-                    f"TRAINER.{self.node}.{key} is {options[key]}: expected at least {bound}"
-                )
-
-    def build_prompts(self, clip: CLIP, names: list[str]) -> tuple[PromptLearner, PromptLayout]:
+    def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
         options = self.options
-        if options.PROMPT_DEPTH_VISION and not clip.is_vit:
-            raise ValueError(
-                f"{self.cfg.MODEL.BACKBONE.NAME} is a ResNet, and deep vision prompts need the tokens "
-                "of a vision transformer: choose a ViT, or set "
-                f"TRAINER.{self.node}.PROMPT_DEPTH_VISION 0"
-            )
-        count = options.N_CTX_TEXT
-        if options.CTX_INIT and count <= LONGEST_WORD_CONTEXT:
-            self.prefix = clean_name(options.CTX_INIT)
-            context = word_vectors(clip, self.prefix, count)
-        else:
-            if options.CTX_INIT:
-                print(
-                    f"CTX_INIT {options.CTX_INIT!r} is ignored: N_CTX_TEXT is {count}, and contexts of "
-                    f"more than {LONGEST_WORD_CONTEXT} vectors start at random"
-                )
-            self.prefix = " ".join(["X"] * count)
-            context = random_vectors(count, clip.text.width)
-        text_depth = self._depth("PROMPT_DEPTH_TEXT", clip.text.layers)
+        if options.PROMPT_DEPTH_VISION:
+            advice = f", or set TRAINER.{self.node}.PROMPT_DEPTH_VISION 0"
+            self.refuse_resnet(clip, advice)
+        context = self.starting_context(clip)
+        text_depth = self.depth("PROMPT_DEPTH_TEXT", clip.text.layers)
         image_prompts = []
         if options.PROMPT_DEPTH_VISION:
-            depth = self._depth("PROMPT_DEPTH_VISION", clip.image.layers)
+            depth = self.depth("PROMPT_DEPTH_VISION", clip.image.layers)
             width = clip.image.width
             image_prompts = [random_vectors(options.N_CTX_VISION, width) for _ in range(depth)]
-        text_prompts = [random_vectors(count, clip.text.width) for _ in range(text_depth - 1)]
-        learner = PromptLearner(context, text_prompts, image_prompts)
-        return learner, class_prompts(names, self.prefix, count)
-
-    def _depth(self, key: str, layers: int) -> int:
-        depth = self.options[key]
-        if depth > layers:
-            print(
-                f"{key} is {depth}, and the encoder has {layers} layers: all of them are prompted"
-            )
-        return min(depth, layers)
-
-    def describe_prompts(self) -> dict[str, Any]:
-        learner = self.model.prompt_learner
-        return {
-            "prefix": self.prefix,
-            "context_length_text": len(learner.ctx),
-            "prompt_depth_text": 1 + len(learner.text_prompts),
-            "context_length_vision": len(learner.image_prompts[0]) if learner.image_prompts else 0,
-            "prompt_depth_vision": len(learner.image_prompts),
-        }
+        text_prompts = [
+            random_vectors(len(context), clip.text.width) for _ in range(text_depth - 1)
+        ]
+        return DeepPrompts(context, text_prompts, image_prompts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +19,12 @@ from tqdm import tqdm
 
 from prompting import checkpoints
 from prompting.backbone import CLIP, load_clip
-from prompting.class_prompts import PromptLayout
+from prompting.class_prompts import PromptTemplate
 from prompting.errors import InputError
+from prompting.learned_state import LearnedState, check_complete, check_probe, probe
+from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
-from prompting.prompted_clip import PromptedCLIP, PromptLearner
+from prompting.prompted_clip import PromptedCLIP, TextTeacher
 
 from . import resume, run_folder
 from .config import options
@@ -29,45 +34,104 @@ from .periodic_tests import PeriodicTests
 from .results import used_config, write_results
 
 
+def known_trainers(base: type[PromptTrainer] | None = None) -> Iterator[type[PromptTrainer]]:
+    """All classes of methods, those that other methods build on first."""
+    for trainer in (base or PromptTrainer).__subclasses__():
+        yield trainer
+        yield from known_trainers(trainer)
+
+
 class PromptTrainer(TrainerX):
     """A Dassl trainer of a prompt-learning method.
 
-    A method states its names and says what it learns and, where it is not cross entropy, its loss:
-    `node` (its configuration node), `checkpoint_name` (the folder of its checkpoints, as published),
-    `build_prompts`, `compute_loss`, and `describe_prompts` (what a checkpoint must agree on).
+    A method states, as class attributes:
+        node, defaults: its configuration node TRAINER.<node> and the keys in it.
+        more_nodes: further nodes with their defaults, where it has any.
+        checkpoint_name: the folder of its checkpoints, as published.
+        saved_module: what published files leave out of the names of learned tensors.
+        published_unused: patterns of names that published files hold and that nothing here needs.
+        learns: whether there is anything to train.
+        views: how many augmented views of a training image a step takes.
+        model_class: how logits come about.
+    and overrides `build_template` and `build_learner`, and what else differs from CoOp's way: see
+    docs/add_a_method.md.
     """
 
     node: str
-    checkpoint_name: str
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    more_nodes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    checkpoint_name = "prompt_learner"
+    saved_module = ""
+    published_unused: ClassVar[Sequence[str]] = ()
+    learns = True
+    views = 1
     model_class: type[PromptedCLIP] = PromptedCLIP
 
     # -- what a method says -------------------------------------------------------------------------
 
-    def build_prompts(self, clip: CLIP, names: list[str]) -> tuple[PromptLearner, PromptLayout]:
-        """The learned vectors at their starting values, and where they stand in the class prompts."""
+    def build_template(self) -> PromptTemplate:
+        """How every class is asked, and which positions are learned context."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it asks for a class")
+
+    def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
+        """What is learned, at its starting values."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it learns")
 
-    def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, images (B, 3, H, W) and labels (B,), and its parts to be logged."""
+    def teacher_templates(self) -> Sequence[str]:
+        """Templates of the frozen teacher, whose features `self.model.teacher_text()` gives; none by
+        default."""
+        return ()
+
+    def parameter_groups(self) -> list[dict[str, Any]] | None:
+        """Groups of the optimizer, with rates of their own; None for one group of all."""
+        return None
+
+    def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
+        """The loss of a batch and its parts to be logged; by default cross entropy.
+
+        Args:
+            images: (B, 3, H, W); a tuple of them where `views` is more than one.
+            labels: (B,).
+
+        Returns:
+            the loss, or several, the first of them the one that is logged, for a `backward` of the
+            method's own; and the parts.
+        """
         logits = self.model(images)
         return F.cross_entropy(logits, labels), {"acc": compute_accuracy(logits, labels)[0]}
 
-    def describe_prompts(self) -> dict[str, Any]:
-        """What a checkpoint of this method must agree on beside the shapes of its tensors."""
+    def backward(self, loss: Any) -> dict[str, Tensor]:
+        """Turn what `compute_loss` gave into gradients, times the scaler's factor; returns further
+        parts to be logged."""
+        self.scaler.scale(loss).backward()
         return {}
 
     # -- building -----------------------------------------------------------------------------------
 
+    @classmethod
+    def nodes(cls) -> dict[str, Mapping[str, Any]]:
+        """The configuration nodes that the method uses, with their defaults, its own first."""
+        return {cls.node: cls.defaults, **cls.more_nodes} if hasattr(cls, "node") else {}
+
     @property
     def options(self):
         """The method's configuration node."""
-        return options(self.cfg, self.node)
+        return self.options_of(self.node)
+
+    def options_of(self, node: str):
+        """One of the method's configuration nodes."""
+        return options(self.cfg, node, self.nodes()[node])
 
     def check_cfg(self, cfg) -> None:
         run_folder.check(cfg)
         # the device is not set when Dassl asks; precision on this device is checked in build_model
         if len(cfg.INPUT.SIZE) != 2:
-            raise ValueError(f"INPUT.SIZE is {cfg.INPUT.SIZE}: expected (height, width)")
+            raise InputError(f"INPUT.SIZE is {cfg.INPUT.SIZE}: expected (height, width)")
+        if self.learns and self.views != cfg.DATALOADER.K_TRANSFORMS:
+            raise InputError(
+                f"DATALOADER.K_TRANSFORMS is {cfg.DATALOADER.K_TRANSFORMS}: {type(self).__name__} "
+                f"takes {self.views} view(s) of a training image; set it to {self.views}"
+            )
 
     def build_model(self) -> None:
         cfg = self.cfg
@@ -80,25 +144,32 @@ class PromptTrainer(TrainerX):
         self.periodic_tests: PeriodicTests | None = None
         self.tested_checkpoint: Path | None = None
         if tuple(cfg.INPUT.SIZE) != (clip.resolution, clip.resolution):
-            raise ValueError(
+            raise InputError(
                 f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but {cfg.MODEL.BACKBONE.NAME} takes images of "
                 f"{clip.resolution} x {clip.resolution}: set INPUT.SIZE to "
                 f'"({clip.resolution}, {clip.resolution})"'
             )
-        self.model = self.build_prompted_clip(clip, list(self.dm.dataset.classnames))
-        self.precision.cast(self.model.clip)
+        names = list(self.dm.dataset.classnames)
+        learner = self.build_learner(clip, names)
+        check_complete(learner)
+        templates = self.teacher_templates()
+        teacher = TextTeacher(templates, self.clip_in_fp32) if templates else None
+        self.model = self.model_class(clip, learner, self.build_template(), names, teacher)
+        self.precision.cast(clip)
         self.model.to(self.device)
+        self.learned = LearnedState(self.model, self.saved_module, self.published_unused)
         self.scaler = self.precision.scaler()
-        learner = self.model.prompt_learner
-        if learner is not None:
+        if self.learns:
             print(f"Learned parameters: {sum(p.numel() for p in learner.parameters()):,}")
-            self.optim = build_optimizer(learner, cfg.OPTIM)
+            self.optim = build_optimizer(learner, cfg.OPTIM, self.parameter_groups())
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
             self.register_model(self.checkpoint_name, learner, self.optim, self.sched)
 
-    def build_prompted_clip(self, clip: CLIP, names: list[str]) -> PromptedCLIP:
-        """The model of a method that learns prompts."""
-        return self.model_class(clip, *self.build_prompts(clip, names))
+    def clip_in_fp32(self) -> CLIP:
+        """The frozen CLIP with the stored weights in fp32, whatever the precision."""
+        if self.precision.weights == torch.float32:
+            return self.model.clip
+        return load_clip(self.cfg.MODEL.BACKBONE.NAME).to(self.device)
 
     # -- training -----------------------------------------------------------------------------------
 
@@ -119,31 +190,36 @@ class PromptTrainer(TrainerX):
         images, labels = self.parse_batch_train(batch)
         with self.precision.autocast():
             loss, parts = self.compute_loss(images, labels)
-        self.model_backward_and_update(loss)
+        self.model_zero_grad()
+        parts = {**parts, **self.backward(loss)}
+        self.scaler.step(self.optim)
+        self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        values = {"loss": loss, **parts}
+        values = {"loss": loss if isinstance(loss, Tensor) else loss[0], **parts}
         # read together: every read waits for the device
         read = torch.stack([value.detach().reshape(()) for value in values.values()]).tolist()
         summary = dict(zip(values, read, strict=True))
+        if not math.isfinite(summary["loss"]):
+            raise FloatingPointError(
+                f"the loss is {summary['loss']} at step {self.batch_idx + 1} of epoch "
+                f"{self.epoch + 1}: lower OPTIM.LR, or compute in fp32 or bf16. Earlier epochs are kept"
+            )
         self.curves.add_step(summary)
         return summary
 
-    def parse_batch_train(self, batch: dict) -> tuple[Tensor, Tensor]:
+    def parse_batch_train(self, batch: dict) -> tuple[Tensor | tuple[Tensor, ...], Tensor]:
+        """Images (B, 3, H, W), a tuple of the views where there are several, and labels (B,)."""
+        keys = ["img", *(f"img{view}" for view in range(2, self.views + 1))]
+        views = tuple(batch[key].to(self.device, non_blocking=True) for key in keys)
+        labels = batch["label"].to(self.device, non_blocking=True)
+        return (views if self.views > 1 else views[0]), labels
+
+    def parse_batch_test(self, batch: dict) -> tuple[Tensor, Tensor]:
         return (
             batch["img"].to(self.device, non_blocking=True),
             batch["label"].to(self.device, non_blocking=True),
         )
-
-    def parse_batch_test(self, batch: dict) -> tuple[Tensor, Tensor]:
-        return self.parse_batch_train(batch)
-
-    def model_backward_and_update(self, loss: Tensor, names=None) -> None:
-        self.detect_anomaly(loss)
-        self.model_zero_grad(names)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optim)
-        self.scaler.update()
 
     def after_epoch(self) -> None:
         self.test_periodically()
@@ -157,8 +233,24 @@ class PromptTrainer(TrainerX):
     # -- testing ------------------------------------------------------------------------------------
 
     def prompts_to_test(self) -> dict[str, dict[str, Tensor]]:
-        """What TEST.EVERY tests, by name: learned tensors under their published names."""
-        return {"current": self.learned_tensors()}
+        """What TEST.EVERY tests, by name: learned tensors by their names in files."""
+        return {"current": self.learned.copy()}
+
+    @contextmanager
+    def with_learned(self, values: Mapping[str, Tensor]) -> Iterator[None]:
+        """Other values of what is learned, by name in files, for as long as the context lasts."""
+        own = self.learned.copy()
+        self.set_learned(values)
+        try:
+            yield
+        finally:
+            self.set_learned(own)
+
+    @torch.no_grad()
+    def set_learned(self, values: Mapping[str, Tensor]) -> None:
+        """Set what is learned, by name in files."""
+        for name, tensor in self.learned.tensors().items():
+            tensor.copy_(values[name])
 
     def test_periodically(self) -> None:
         """Every TEST.EVERY epochs, test base and new classes; the training does not notice."""
@@ -202,24 +294,24 @@ class PromptTrainer(TrainerX):
 
     # -- saving, loading, resuming ------------------------------------------------------------------
 
-    def learned_tensors(self) -> dict[str, torch.nn.Parameter]:
-        """What is learned, under the names that published checkpoints of this method use in files."""
-        return self.model.prompt_learner.published_names()
-
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint and the model it is loaded into must have in common."""
         return {
             "method": type(self).__name__,
             "backbone": self.model.clip.fingerprint,
-            **self.describe_prompts(),
+            **self.model.template.describe(),
+            **self.model.prompt_learner.describe(),
+            # contexts of one class mean nothing to another
+            **({"classnames": self.model.names} if self.model.template.class_specific else {}),
         }
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
         path = Path(directory, self.checkpoint_name)
         name = model_name or checkpoints.FINAL_FILE.format(epoch=epoch + 1)
         checkpoint = {
-            "state_dict": {k: v.detach().cpu() for k, v in self.learned_tensors().items()},
+            "state_dict": self.learned.copy(),
+            "probe": probe(self.model, self.precision.name),
             "epoch": epoch + 1,
             "optimizer": None,
             "scheduler": None,
@@ -263,22 +355,20 @@ class PromptTrainer(TrainerX):
         self.epoch = checkpoint["epoch"] - 1
         print(f"Loaded {self.checkpoint_name} from {path} (epoch {checkpoint['epoch']})")
 
-    @torch.no_grad()
     def _load_learned(self, path: Path, checkpoint: dict) -> None:
-        if "header" in checkpoint:
-            checkpoints.check_header(path, checkpoint["header"], self.identity)
-        learned = self.learned_tensors()
-        for name, value in checkpoints.select_learned(
-            path, checkpoint["state_dict"], learned
-        ).items():
-            learned[name].copy_(value)
+        header = checkpoint.get("header")
+        if header is not None:
+            checkpoints.check_header(path, header, self.identity)
+        self.learned.load(path, checkpoint["state_dict"], ours=header is not None)
+        if saved := checkpoint.get("probe"):
+            now = probe(self.model, self.precision.name, saved["classnames"])
+            check_probe(path, saved, now)
 
     def resume_model_if_exist(self, directory) -> int:
         """Go on at the last whole epoch of a folder; a finished run is loaded and not trained on."""
         # a run that went on from another folder and was killed goes on from its own
-        for folder in dict.fromkeys((str(self.output_dir), str(directory))):
-            if epochs_done := self._resume_from(Path(folder, self.checkpoint_name)):
-                self.resumed_from = folder
+        for self.resumed_from in dict.fromkeys((str(self.output_dir), str(directory))):
+            if epochs_done := self._resume_from(Path(self.resumed_from, self.checkpoint_name)):
                 return epochs_done
         if self.cfg.RESUME:
             raise InputError(f"--resume {directory}: there is no whole epoch to go on from")
@@ -291,7 +381,7 @@ class PromptTrainer(TrainerX):
         if path.is_file():
             state = resume.load(path, self.identity, self.max_epoch)
             with resume.damage_named(path):
-                resume.check_shapes(path, state, self.learned_tensors(), self.optim)
+                resume.check_shapes(path, state, self.learned.tensors(), self.optim)
                 self.load_resume_state(state)
             done = state["epoch"]
             print(f"Resuming from {path}: {done} of {self.max_epoch} epochs are done")
@@ -312,7 +402,7 @@ class PromptTrainer(TrainerX):
         return {
             "identity": self.identity,
             "epoch": self.epoch + 1,
-            "learned": {k: v.detach() for k, v in self.learned_tensors().items()},
+            "learned": self.learned.copy(),
             "optimizer": self.optim.state_dict(),
             "scheduler": resume.scheduler_state(self.sched),
             "scaler": self.scaler.state_dict(),
@@ -322,8 +412,8 @@ class PromptTrainer(TrainerX):
 
     def load_resume_state(self, state: dict[str, Any]) -> None:
         """Restore what `resume_state` gave."""
-        for name, parameter in self.learned_tensors().items():
-            parameter.data.copy_(state["learned"][name])
+        path = self._resume_path(self.resumed_from)
+        self.learned.load(path, state["learned"], ours=True)
         self.optim.load_state_dict(state["optimizer"])
         resume.restore_scheduler(self.sched, state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.averaging import GaussianAverage
-from prompting.backbone import load_clip
-from prompting.prompted_clip import normalise, template_features
+from prompting.errors import InputError
 
 from . import templates
 from .ivlp import IVLP
@@ -33,38 +32,37 @@ class PromptSRC(IVLP):
     """
 
     node = "PROMPTSRC"
+    defaults = {
+        **IVLP.defaults,
+        "N_CTX_VISION": 4,
+        "N_CTX_TEXT": 4,
+        "TEXT_LOSS_WEIGHT": 25.0,
+        "IMAGE_LOSS_WEIGHT": 10.0,
+        "GPA_MEAN": 15.0,
+        "GPA_STD": 1.0,
+        # for ablations: whether prompts are averaged, and with how many templates the teacher is asked
+        "GPA": True,
+        "TEACHER_TEMPLATES": len(templates.TEACHER),
+    }
+
+    def teacher_templates(self) -> Sequence[str]:
+        count = self.options.TEACHER_TEMPLATES
+        if not 1 <= count <= len(templates.TEACHER):
+            raise InputError(
+                f"TRAINER.{self.node}.TEACHER_TEMPLATES is {count}: expected 1 to "
+                f"{len(templates.TEACHER)}, the first so many of the teacher's templates"
+            )
+        return templates.TEACHER[:count]
 
     def build_model(self) -> None:
         super().build_model()
         options = self.options
-        if not 1 <= options.TEACHER_TEMPLATES <= len(templates.TEACHER):
-            raise ValueError(
-                f"TRAINER.PROMPTSRC.TEACHER_TEMPLATES is {options.TEACHER_TEMPLATES}: expected 1 to "
-                f"{len(templates.TEACHER)}, the first so many of the teacher's templates"
-            )
         self.average = GaussianAverage(self.cfg.OPTIM.MAX_EPOCH, options.GPA_MEAN, options.GPA_STD)
-        self._teacher_text: Tensor | None = None
-
-    def teacher_text(self) -> Tensor:
-        """Normalised teacher text features (C, embed_dim): raw features averaged over the templates.
-
-        Always computed in fp32 from the stored weights; on first use, since tests do not need them.
-        """
-        if self._teacher_text is None:
-            clip = self.model.clip
-            if self.precision.weights != torch.float32:
-                clip = load_clip(self.cfg.MODEL.BACKBONE.NAME).to(self.device)
-            names = self.dm.dataset.classnames
-            chosen = templates.TEACHER[: self.options.TEACHER_TEMPLATES]
-            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                total = sum(template_features(clip, chosen, names))
-            self._teacher_text = normalise(total / len(chosen))
-        return self._teacher_text
 
     def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         model, options = self.model, self.options
         image_features, teacher_image = model.encode_images_twice(images)
-        text_features, teacher_text = model.class_features(), self.teacher_text()
+        text_features, teacher_text = model.class_features(), model.teacher_text()
         logits = model.logits(image_features, text_features)
         teacher_logits = model.logits(teacher_image, teacher_text)
 
@@ -87,15 +85,12 @@ class PromptSRC(IVLP):
         return loss, {"ce": cross_entropy, "l1_text": l1_text, "l1_image": l1_image, "kl": kl}
 
     def after_epoch(self) -> None:
-        learned = self.learned_tensors()
         if self.options.GPA:
-            self.average.update(self.epoch + 1, learned)
+            self.average.update(self.epoch + 1, self.learned.tensors())
         self.test_periodically()
         if self.options.GPA and self.epoch + 1 == self.max_epoch:
             print("The prompts become their Gaussian-weighted average over the epochs")
-            with torch.no_grad():
-                for name, value in self.average.average().items():
-                    learned[name].copy_(value)
+            self.set_learned(self.average.average())
         super().after_epoch()
 
     def prompts_to_test(self) -> dict[str, dict[str, Tensor]]:

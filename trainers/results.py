@@ -95,10 +95,8 @@ def _used_nodes(trainer: str | None) -> tuple[str, ...] | None:
     """The nodes of TRAINER that a trainer reads; None for a trainer of others."""
     if trainer not in TRAINER_REGISTRY.registered_names():
         return None
-    method = TRAINER_REGISTRY.get(trainer)
-    if hasattr(method, "nodes"):
-        return tuple(method.nodes())
-    return (method.node,) if hasattr(method, "node") else None
+    nodes = getattr(TRAINER_REGISTRY.get(trainer), "nodes", None)
+    return nodes and tuple(nodes())
 
 
 def _node(key: str) -> str | None:

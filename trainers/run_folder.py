@@ -36,13 +36,13 @@ Kind = Literal["training", "test"]
 PARTS = ("train_x", "val", "test")
 
 _ADVICE = "Choose another --output-dir, or move that folder away"
-# what earlier versions called their temporary files
+# what Dassl and earlier versions call their temporary files
 _OLD_TEMPORARY = re.compile(
     r"\.((model|resume)[^/]*\.pth[^/]*|checkpoint|(results|manifest|curves)\.json|config\.yaml|cmat\.pt)"
-    r"\.[a-z0-9_]{8}"
+    r"\.[a-z0-9_]{8}(\.unfinished)?"
 )
 # what a run has written before it begins
-_BEFORE_IT_BEGINS = re.compile(rf"log\.txt.*|few_shot_.*\.json|{re.escape(LOCK_FILE)}")
+_BEFORE_IT_BEGINS = re.compile(rf"log\.txt.*|(few_shot|draw)_.*\.json|{re.escape(LOCK_FILE)}")
 
 
 @dataclass
@@ -101,14 +101,14 @@ def claimed(cfg: CfgNode, kind: Kind | None, defaults: CfgNode) -> Iterator[None
     """`claim`, and `release` at the end. A run that is refused before it began leaves no file, nor a
     folder that was made for it."""
     folder = Path(cfg.OUTPUT_DIR)
-    before = {path: _draw(path) for path in folder.glob("*")}
+    before = set(folder.glob("*"))
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     claim(cfg, kind, defaults)
     try:
         yield
     except (ValueError, OSError):
         if not _held[folder.resolve()].begun:
-            _discard(folder, before, made)
+            _discard(set(folder.glob("*")) - before, made)
         raise
     finally:
         release(cfg)
@@ -291,19 +291,11 @@ def _old_temporary_files(folder: Path) -> list[Path]:
     return [path for path in files if _OLD_TEMPORARY.fullmatch(path.name)]
 
 
-def _draw(path: Path) -> bytes | None:
-    """The content of a file that tells which pictures were drawn."""
-    return path.read_bytes() if path.match("few_shot_*.json") else None
-
-
-def _discard(folder: Path, before: Mapping[Path, bytes | None], made: Iterable[Path]) -> None:
-    """Take back what a refused run has written, as far as that can be done."""
+def _discard(files: Iterable[Path], folders: Iterable[Path]) -> None:
+    """Remove what a refused run has written, as far as that can be done."""
     with suppress(OSError):
-        for path in folder.glob("*"):
-            if path not in before and _BEFORE_IT_BEGINS.fullmatch(path.name):
+        for path in files:
+            if _BEFORE_IT_BEGINS.fullmatch(path.name):
                 path.unlink()
-        for path, content in before.items():
-            if content is not None and path.read_bytes() != content:
-                write_atomically(path, lambda temporary, old=content: temporary.write_bytes(old))
-        for each in made:
-            each.rmdir()
+        for folder in folders:
+            folder.rmdir()

@@ -6,6 +6,9 @@ DATASETS: one hand-written template per dataset, by registered name (CLIP, appen
 for the built-in sets in the same manner).
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 DEFAULT = "a photo of a {}."
 
 TEACHER = (
@@ -100,3 +103,8 @@ DATASETS = {
     "BuiltinFlowers": "a photo of a {}, a type of flower.",
     "BuiltinFabrics": "a photo of a {}, a type of fabric.",
 }
+
+
+def of_dataset(name: str, instead: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The hand-written template of a dataset, that of `instead` first; else "a photo of a {}."."""
+    return instead.get(name) or DATASETS.get(name, DEFAULT)

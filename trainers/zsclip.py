@@ -9,22 +9,13 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
+from prompting.class_prompts import PromptTemplate
+from prompting.errors import InputError
+from prompting.learner import PromptLearner
 from prompting.prompted_clip import PromptedCLIP, normalise, template_features
 
 from . import templates
 from .prompt_trainer import PromptTrainer
-
-
-class TemplateCLIP(PromptedCLIP):
-    """CLIP whose class features are the mean over templates of the normalised text features."""
-
-    def __init__(self, clip: CLIP, names: Sequence[str], templates: Sequence[str]) -> None:
-        super().__init__(clip, learner=None, layout=None)
-        self.names, self.templates = names, templates
-
-    def encode_classes(self) -> Tensor:
-        features = template_features(self.clip, self.templates, self.names)
-        return normalise(torch.stack([normalise(f) for f in features]).mean(0))
 
 
 @TRAINER_REGISTRY.register()
@@ -32,33 +23,41 @@ class ZeroshotCLIP(PromptTrainer):
     """One template: TRAINER.ZEROSHOT.TEMPLATE, else the dataset's own, else "a photo of a {}."."""
 
     node = "ZEROSHOT"
+    defaults = {"TEMPLATE": "", "PREC": "fp32"}
+    learns = False
 
-    def templates(self) -> list[str]:
-        template = self.options.TEMPLATE or templates.DATASETS.get(
-            self.cfg.DATASET.NAME, templates.DEFAULT
-        )
-        if "{}" not in template:
-            raise ValueError(
-                f"TRAINER.ZEROSHOT.TEMPLATE is {template!r}: expected {{}} where the class name stands"
-            )
-        return [template]
+    def build_template(self) -> PromptTemplate:
+        template = self.options.TEMPLATE or templates.of_dataset(self.cfg.DATASET.NAME)
+        print(f"Template: {template!r}")
+        return PromptTemplate(template)
 
-    def build_prompted_clip(self, clip: CLIP, names: list[str]) -> PromptedCLIP:
-        chosen = self.templates()
-        print(f"Templates: {chosen}")
-        return TemplateCLIP(clip, names, chosen)
+    def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
+        return PromptLearner()
 
     def load_model(self, directory, epoch=None) -> None:
         print(f"{type(self).__name__} learns nothing: there is no checkpoint to load")
 
     def before_train(self) -> None:
-        raise ValueError(f"{type(self).__name__} learns nothing: run it with --eval-only")
+        raise InputError(f"{type(self).__name__} learns nothing: run it with --eval-only")
+
+
+class EnsembleCLIP(PromptedCLIP):
+    """CLIP whose class features are the mean over templates of the normalised text features."""
+
+    templates: Sequence[str]
+
+    def encode_text(self) -> Tensor:
+        features = template_features(self.clip, self.templates, self.names)
+        return torch.stack([normalise(f) for f in features]).mean(0)
 
 
 @TRAINER_REGISTRY.register()
 class ZeroshotCLIP2(ZeroshotCLIP):
     """An ensemble of the seven selected ImageNet templates and, elsewhere, the dataset's own."""
 
-    def templates(self) -> list[str]:
-        own = [] if self.cfg.DATASET.NAME == "ImageNet" else super().templates()
-        return [*templates.IMAGENET_SELECTED, *own]
+    model_class = EnsembleCLIP
+
+    def build_model(self) -> None:
+        super().build_model()
+        own = [] if self.cfg.DATASET.NAME == "ImageNet" else [self.model.template.text]
+        self.model.templates = [*templates.IMAGENET_SELECTED, *own]

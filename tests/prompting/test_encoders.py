@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import plain
+from prompting import packing
 from prompting.backbone import CLIP
-from prompting.class_prompts import class_prompts, layout, plain_prompts
+from prompting.class_prompts import PromptTemplate, layout
 from prompting.prompted_clip import template_features
+from prompting.steering import ImageSteering, TextSteering
 from tests import tiny_clip
 
 MODEL = tiny_clip.build()
@@ -47,8 +49,8 @@ def check(ours: torch.Tensor, reference: torch.Tensor, learned: list[torch.Tenso
 def test_any_names_positions_and_class_specific_contexts(names, position, specific) -> None:
     count = 4
     context = vectors(len(names), count, WIDTH) if specific else vectors(count, WIDTH)
-    prompts = class_prompts(names, "X X X X", count, position, specific)
-    ours = OURS.text(prompts, context.reshape(-1, WIDTH))
+    prompts = PromptTemplate("X X X X {}.", count, position, specific).layout(names)
+    ours = OURS.text(prompts, TextSteering(context=context.reshape(-1, WIDTH)))
     reference = plain.text_features(
         MODEL, *plain.prompt_vectors(MODEL, names, "X X X X", context, position)
     )
@@ -60,10 +62,10 @@ def test_any_names_positions_and_class_specific_contexts(names, position, specif
 def test_deep_prompts_with_leftover_words(names, depth, count) -> None:
     context = vectors(count, WIDTH)
     deep = [vectors(count, WIDTH) for _ in range(depth - 1)]
-    prompts = class_prompts(names, "a photo of a", count)
+    prompts = PromptTemplate("a photo of a {}.", count).layout(names)
     inputs = plain.prompt_vectors(MODEL, names, "a photo of a", context)
     check(
-        OURS.text(prompts, context, deep),
+        OURS.text(prompts, TextSteering(context=context, prompts=dict(enumerate(deep, start=1)))),
         plain.text_features(MODEL, *inputs, deep),
         [context, *deep],
     )
@@ -72,7 +74,8 @@ def test_deep_prompts_with_leftover_words(names, depth, count) -> None:
 def test_one_context_an_image() -> None:
     names = ["cat", "golden retriever", "a very long name of a class indeed", "x"]
     contexts = vectors(3, 4, WIDTH)
-    ours = OURS.text(class_prompts(names, "a photo of a", 4), contexts)
+    prompts = PromptTemplate("a photo of a {}.", 4).layout(names)
+    ours = OURS.text(prompts, TextSteering(context=contexts))
     reference = torch.stack(
         [
             plain.text_features(MODEL, *plain.prompt_vectors(MODEL, names, "a photo of a", context))
@@ -83,11 +86,11 @@ def test_one_context_an_image() -> None:
 
 
 def test_prefix_is_shared_and_nothing_after_eot_is_encoded() -> None:
-    prompts = class_prompts(["cat", "dog", "golden retriever"], "a photo of a", 4)
+    prompts = PromptTemplate("a photo of a {}.", 4).layout(["cat", "dog", "golden retriever"])
     assert len(prompts.prefix) == 5  # SOS and the context
     assert len(prompts.suffix) == 3 + 3 + 4  # name, full stop, EOT
-    assert len(class_prompts(["cat", "dog"], "X X", 2, "middle").prefix) == 2
-    assert len(class_prompts(["cat", "dog"], "X X", 2, "front").prefix) == 1
+    assert len(PromptTemplate("X X {}.", 2, "middle").layout(["cat", "dog"]).prefix) == 2
+    assert len(PromptTemplate("X X {}.", 2, "front").layout(["cat", "dog"]).prefix) == 1
 
 
 def test_a_single_class_keeps_its_last_position() -> None:
@@ -108,9 +111,10 @@ def test_image_encoder_with_deep_prompts(depth: int) -> None:
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     prompts = [vectors(3, WIDTH) for _ in range(depth)]
     reference = plain.image_features(MODEL, images, prompts)
+    ours = OURS.image(images, ImageSteering(prompts=dict(enumerate(prompts))))
     if depth:
-        check(OURS.image(images, prompts), reference, prompts)
-    torch.testing.assert_close(OURS.image(images, prompts), reference, rtol=1e-5, atol=1e-5)
+        check(ours, reference, prompts)
+    torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["VIT", "RESNET"])
@@ -125,8 +129,41 @@ def test_unprompted_encoders_equal_clips_own(kind: str) -> None:
 def test_a_name_that_does_not_fit_is_named() -> None:
     name = "word " * 80
     with pytest.raises(ValueError, match="does not fit into CLIP's 77 tokens"):
-        class_prompts(["cat", name], "a photo of a", 4)
+        PromptTemplate("a photo of a {}.", 4).layout(["cat", name])
 
 
 def test_plain_prompts_share_their_leading_words() -> None:
-    assert len(plain_prompts(["a photo of a cat.", "a photo of a dog."]).prefix) == 5
+    assert len(PromptTemplate("a photo of a {}.").layout(["cat", "dog"]).prefix) == 5
+
+
+@pytest.mark.parametrize("text", ["a photo.", "{} {}"])
+def test_a_template_without_one_place_for_the_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected one, where the class name stands"):
+        PromptTemplate(text)
+
+
+@settings(max_examples=10, deadline=None)
+@given(names=NAMES, layer=st.integers(1, 3), count=st.integers(1, 4))
+def test_class_tokens_equal_a_deep_prompt_of_each_class(names, layer, count) -> None:
+    """Encoding each class alone, with its tokens as the deep prompt of that layer."""
+    context, tokens = vectors(4, WIDTH), vectors(len(names), count, WIDTH)
+    template = PromptTemplate("X X X X {}, a kind of thing.", 4)
+    steering = TextSteering(context=context, class_tokens={layer: tokens})
+    alone = [
+        OURS.text(template.layout([name]), TextSteering(context=context, prompts={layer: own}))
+        for name, own in zip(names, tokens, strict=True)
+    ]
+    check(OURS.text(template.layout(names), steering), torch.cat(alone), [context, tokens])
+
+
+def test_layouts_used_in_turn_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = []
+    pack = packing._pack
+    monkeypatch.setattr(packing, "_pack", lambda *args: packed.append(1) or pack(*args))
+    template = PromptTemplate("a photo of a {}.")
+    one, other = template.layout(["cat", "dog"]), template.layout(["bird"])
+    OURS.text(one), OURS.text(other)
+    first = len(packed)
+    OURS.text(one), OURS.text(other)
+    assert first > 0
+    assert len(packed) == first

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
+from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
 import train
 from tests import tiny_clip
+from trainers import PromptTrainer
 
 CLASSES = ["ant", "barrel", "cougar_face", "dollar bill", "ewer", "ferry"]
 SETTINGS = {
@@ -27,19 +30,38 @@ SETTINGS = {
     "OPTIM.WARMUP_EPOCH": "1",
     "OPTIM.WARMUP_TYPE": "constant",
     "INPUT.TRANSFORMS": "('random_resized_crop', 'random_flip', 'normalize')",
-    "TRAINER.COOP.PREC": "fp32",
-    "TRAINER.COCOOP.PREC": "fp32",
-    "TRAINER.IVLP.PREC": "fp32",
-    "TRAINER.PROMPTSRC.PREC": "fp32",
-    "TRAINER.COOP.N_CTX": "4",
-    "TRAINER.COCOOP.N_CTX": "4",
-    "TRAINER.IVLP.PROMPT_DEPTH_TEXT": "3",
-    "TRAINER.IVLP.PROMPT_DEPTH_VISION": "2",
-    "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT": "3",
-    "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION": "2",
-    "TRAINER.PROMPTSRC.GPA_MEAN": "2",
 }
-LEARNING = ["CoOp", "CoCoOp", "IVLP", "PromptSRC"]
+# of methods' own keys, as far as a tiny CLIP goes
+SMALL = {
+    "PREC": "fp32",
+    "N_CTX": "4",
+    "PROMPT_DEPTH": "3",
+    "PROMPT_DEPTH_TEXT": "3",
+    "PROMPT_DEPTH_VISION": "2",
+    "GPA_MEAN": "2",
+}
+METHODS = {
+    name: trainer
+    for name in sorted(TRAINER_REGISTRY.registered_names())
+    if issubclass(trainer := TRAINER_REGISTRY.get(name), PromptTrainer)
+}
+LEARNING = [name for name, trainer in METHODS.items() if trainer.learns]
+
+
+def settings_of(method: str) -> dict[str, str]:
+    """Settings for a tiny CLIP: of all methods, of this one on the built-in CLIP, and small."""
+    settings = dict(SETTINGS)
+    if method not in METHODS:
+        return settings
+    trainer = METHODS[method]
+    path = Path("configs/trainers", method, "builtin.yaml")
+    builtin = yaml.safe_load(path.read_text())["TRAINER"] if path.is_file() else {}
+    settings["DATALOADER.K_TRANSFORMS"] = str(trainer.views)
+    for node, defaults in trainer.nodes().items():
+        own = {key: str(value) for key, value in builtin.get(node, {}).items()}
+        own |= {key: value for key, value in SMALL.items() if key in defaults}
+        settings |= {f"TRAINER.{node}.{key}": value for key, value in own.items()}
+    return settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,7 +103,9 @@ def run(data: Path, backbones: Path, tmp_path: Path) -> Run:
     """Call train.py: run(method, output name, *flags, KEY=value with __ for dots) -> output."""
 
     def call(method: str, output: str = "run", *flags: str, **settings: str) -> Path:
-        options = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
+        options = settings_of(method) | {
+            key.replace("__", "."): value for key, value in settings.items()
+        }
         backbone = options.pop("MODEL.BACKBONE.NAME", str(tiny_clip.write(backbones)))
         root = options.pop("DATASET.ROOT", str(data))
         train.main(

@@ -195,7 +195,8 @@ def test_missing_checkpoint_lists_what_is_there(run: Run, trained: Path) -> None
 
 
 def test_class_specific_contexts_serve_no_other_classes(run: Run) -> None:
-    settings = {"TRAINER__COOP__CSC": "True", "OPTIM__MAX_EPOCH": "1"}
+    settings = {"TRAINER__COOP__CSC": "True", "TRAINER__COOP__CTX_INIT": ""}
+    settings["OPTIM__MAX_EPOCH"] = "1"
     trained = run("CoOp", "trained", DATASET__SUBSAMPLE_CLASSES="base", **settings)
     with pytest.raises(
         ValueError, match=r"classnames is .*'ant'.* in the file and .*'ferry'.* here"

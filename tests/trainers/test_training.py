@@ -16,7 +16,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 from tests import tiny_clip
 
-from .conftest import LEARNING, SETTINGS, Run, assert_same, learned
+from .conftest import LEARNING, METHODS, Run, assert_same, learned, settings_of
 
 
 class Killed(Exception):
@@ -66,7 +66,7 @@ def test_the_average_goes_on_after_a_restart(run: Run, monkeypatch: pytest.Monke
 def test_a_real_kill(run: Run, data: Path, backbones: Path, tmp_path: Path) -> None:
     unbroken = learned(run("PromptSRC", "unbroken", OPTIM__MAX_EPOCH="40"), 40)
     backbone = str(tiny_clip.write(backbones))
-    settings = SETTINGS | {"OPTIM.MAX_EPOCH": "40"}
+    settings = settings_of("PromptSRC") | {"OPTIM.MAX_EPOCH": "40"}
     command = [
         *(sys.executable, "train.py", "--root", str(data), "--seed", "1"),
         *("--trainer", "PromptSRC", "--backbone", backbone),
@@ -116,7 +116,7 @@ def test_a_finished_run_is_kept(run: Run, capsys: pytest.CaptureFixture) -> None
     assert (output / "VLPromptLearner" / "model.pth.tar-3").read_bytes() == before
 
 
-@pytest.mark.parametrize("method", [*LEARNING, "ZeroshotCLIP", "ZeroshotCLIP2"])
+@pytest.mark.parametrize("method", METHODS)
 def test_new_classes_are_tested_with_the_learned_prompts(method: str, run: Run) -> None:
     flags = ["--eval-only"]
     if method in LEARNING:
