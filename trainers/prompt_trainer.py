@@ -138,7 +138,7 @@ class PromptTrainer(TrainerX):
         self.precision = resolve_precision(self.options.PREC, self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
         clip = load_clip(cfg.MODEL.BACKBONE.NAME)
-        self.trains = False
+        self.trains, self.resumed_from = False, cfg.OUTPUT_DIR
         self.epoch = -1  # of the prompts as they are: no epoch is done yet
         self.curves = Curves()
         self.periodic_tests: PeriodicTests | None = None
@@ -176,7 +176,6 @@ class PromptTrainer(TrainerX):
     def before_train(self) -> None:
         self.trains = True
         run_folder.begin(self.cfg, "training", self.dm.dataset)
-        self.resumed_from = self.output_dir
         super().before_train()
         self.curves.resume(self.resumed_from, self.start_epoch)
 
@@ -367,8 +366,9 @@ class PromptTrainer(TrainerX):
     def resume_model_if_exist(self, directory) -> int:
         """Go on at the last whole epoch of a folder; a finished run is loaded and not trained on."""
         # a run that went on from another folder and was killed goes on from its own
-        for self.resumed_from in dict.fromkeys((str(self.output_dir), str(directory))):
-            if epochs_done := self._resume_from(Path(self.resumed_from, self.checkpoint_name)):
+        for folder in dict.fromkeys((str(self.output_dir), str(directory))):
+            self.resumed_from = folder
+            if epochs_done := self._resume_from(Path(folder, self.checkpoint_name)):
                 return epochs_done
         if self.cfg.RESUME:
             raise InputError(f"--resume {directory}: there is no whole epoch to go on from")
