@@ -195,7 +195,7 @@ def test_empty_class(two_level):
 
 def test_duplicate_class_names(two_level):
     lines(two_level / "names.txt", ["cat pet", "dog pet"])
-    with pytest.raises(ValueError, match=r"labels \[0, 1\] are all called 'pet'"):
+    with pytest.raises(ValueError, match=r"'pet' and 'pet' \(labels \[0, 1\]\)"):
         build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
 
 
