@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import datasets
 from datasets.draws import draw_shots
 from datasets.few_shot import halve_classes
-from datasets.files import write_json
 from datasets.splits import Splits, check_classes, find_missing, read_split
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -204,12 +203,3 @@ def test_missing_images_are_found_without_asking_for_each(tmp_path):
     paths = [str(tmp_path / p) for p in ("a/1.jpg", "a/2.jpg", "b/1.jpg")]
     items = [Datum(impath=p, label=0, classname="a") for p in paths]
     assert find_missing(items) == paths[1:]
-
-
-def test_write_json_leaves_the_old_file_where_writing_fails(tmp_path):
-    path = tmp_path / "file.json"
-    write_json([1], str(path))
-    with pytest.raises(TypeError):
-        write_json([object()], str(path))
-    assert read_json(path) == [1]
-    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
