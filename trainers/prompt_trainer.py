@@ -172,6 +172,11 @@ class PromptTrainer(TrainerX):
     # -- training -----------------------------------------------------------------------------------
 
     def before_train(self) -> None:
+        if getattr(self.dm.dataset, "test_only", False):
+            raise InputError(
+                f"{self.cfg.DATASET.NAME} has test images, but no training images: it can be tested "
+                "on (--eval-only), not trained on. Add training images to train"
+            )
         claim_folder(self.cfg)
         super().before_train()
         self.curves.resume(self.cfg.RESUME or self.output_dir, self.start_epoch)
