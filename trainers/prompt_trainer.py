@@ -174,6 +174,11 @@ class PromptTrainer(TrainerX):
     # -- training -----------------------------------------------------------------------------------
 
     def before_train(self) -> None:
+        if getattr(self.dm.dataset, "test_only", False):
+            raise InputError(
+                f"{self.cfg.DATASET.NAME} has test images, but no training images: it can be tested "
+                "on (--eval-only), not trained on. Add training images to train"
+            )
         self.trains = True
         run_folder.begin(self.cfg, "training", self.dm.dataset)
         super().before_train()
