@@ -16,8 +16,8 @@ class PackedRows:
 
     suffix, position: (R * T,) the packed tokens' entries in what was packed, and their positions in the
     prompt; padding repeats a token. place: (N,) where each entry was put. last: (C,) the place of each
-    class's EOT. own: (R, T, T), true where a token sees another: its own class up to itself. needed: the
-    number of positions that the longest prompt takes.
+    class's EOT. own: (R, T, T), true where a token sees another: its own class up to itself.
+    needed: the number of positions that the longest prompt takes.
 
     Args:
         suffix, position: (N,) entries of all classes, class after class, and their positions.
