@@ -14,6 +14,7 @@ import re
 import stat
 import struct
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from os import PathLike
@@ -267,7 +268,11 @@ def _load(path: str | PathLike[str], file: IO[bytes], names: set[str]) -> Any:
     serialization.clear_safe_globals()
     serialization.add_safe_globals(classes)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # about pickle protocols, which its users did not choose
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise _unsafe(path, refused[1]) from error

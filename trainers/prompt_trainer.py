@@ -304,6 +304,7 @@ class PromptTrainer(TrainerX):
         return {
             "method": type(self).__name__,
             "backbone": self.model.clip.fingerprint,
+            "earlier_backbone": self.model.clip.earlier_fingerprint,
             **self.model.template.describe(),
             **self.model.prompt_learner.describe(),
             # contexts of one class mean nothing to another
