@@ -209,7 +209,10 @@ class TrainerBase:
             )
             return
         print(f"Initialize tensorboard with log_dir={log_dir}")
-        self._writer = SummaryWriter(log_dir=log_dir)
+        try:
+            self._writer = SummaryWriter(log_dir=log_dir)
+        except UnicodeEncodeError:
+            print("tensorboard takes folders with names in UTF-8 only, so no curves are written")
 
     def close_writer(self) -> None:
         """Finish the TensorBoard files."""
