@@ -14,12 +14,13 @@ import sys
 from collections.abc import Sequence
 
 from dassl.config import get_cfg_default
-from dassl.engine import build_trainer
+from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 import datasets
 import trainers
+from prompting.errors import InputError
 from trainers.configuration_merge import merge
 
 
@@ -41,6 +42,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--dataset-config-file", default="", help="configuration of the dataset")
     add("--trainer", default="", help="the method, such as PromptSRC")
     add("--backbone", default="", help="an OpenAI CLIP, a file in its layout, or a built-in CLIP")
+    add("--precision", default="", help="fp32, fp16, amp or bf16, of whatever method runs")
     add("--head", default="", help="the head, of trainers that have one")
     add("--eval-only", action="store_true", help="test only")
     add("--model-dir", default="", help="with --eval-only: load the prompts of this run")
@@ -74,9 +76,27 @@ def configure(arguments: argparse.Namespace) -> CfgNode:
     }
     given = {key: value for key, value in flags.items() if value not in (None, "")}
     merge(cfg, [part for pair in given.items() for part in pair])
+    if arguments.precision:
+        merge(cfg, [_precision_key(cfg.TRAINER.NAME), arguments.precision])
     merge(cfg, arguments.opts)
     cfg.freeze()
     return cfg
+
+
+def _precision_key(trainer: str) -> str:
+    """The key of a trainer's precision, in its own node.
+
+    Raises:
+        InputError: the trainer is unknown, or not one of ours.
+    """
+    known = trainer in TRAINER_REGISTRY.registered_names()
+    node = getattr(TRAINER_REGISTRY.get(trainer), "node", None) if known else None
+    if not node:
+        raise InputError(
+            f"--precision is given, but the trainer {trainer!r} has no precision: leave it out, or "
+            "check --trainer"
+        )
+    return f"TRAINER.{node}.PREC"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from prompting import checkpoints
 from protocols import run as command
-from protocols import sweep
-from protocols.runs import Environment, table_runs
-from protocols.settings import ROOT
-from protocols.sweep import LocalExecutor, Outcome, Sweep, progress
+from protocols.execution import sweep
+from protocols.execution.sweep import LocalExecutor, Outcome, Sweep, progress
+from protocols.published.runs import Environment, table_runs
+from protocols.published.settings import ROOT
 from tests.protocols.small import OPTIONS, make_environment
 
 METHODS = ("CoOp", "PromptSRC")
@@ -150,7 +150,7 @@ def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
 )
 def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
     pytest.importorskip("ray") if "--ray" in arguments else None
-    assert command.main([*arguments, "--output", str(tmp_path)]) == 1
+    assert command.main([*arguments, "--output", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
 
 
@@ -195,9 +195,10 @@ def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(tmp_path, monke
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stop", "interrupts"), [(signal.SIGINT, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_IGN)]
+    ("stop", "interrupts", "status"),
+    [(signal.SIGINT, signal.SIG_DFL, 130), (signal.SIGTERM, signal.SIG_IGN, 143)],
 )
-def test_interrupting_stops_everything(stop, interrupts, tmp_path):
+def test_interrupting_stops_everything(stop, interrupts, status, tmp_path):
     """By Ctrl-C, and in the background of a shell, which has Ctrl-C ignored, by SIGTERM."""
     environment = make_environment(tmp_path)
     process = subprocess.Popen(
@@ -212,7 +213,7 @@ def test_interrupting_stops_everything(stop, interrupts, tmp_path):
         time.sleep(0.2)
     process.send_signal(stop)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "goes on where it stopped" in err
     left = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
     assert str(environment.output) not in left
