@@ -4,29 +4,90 @@
         --dataset-config-file configs/datasets/caltech101.yaml \\
         --config-file configs/trainers/PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx.yaml \\
         --output-dir output/try DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
+
+A mistake in what was given is one line on standard error and exit status 2; --debug shows where it was
+noticed. Ctrl-C and SIGTERM end a run with 130 and 143; the same command goes on with it.
 """
 
 from __future__ import annotations
 
-import argparse
+import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from types import FrameType
 
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """Handle Ctrl-C and SIGTERM: end the data loading workers, say what to do, and end.
+
+    Nothing is raised: out of a handler an exception can be lost, in what Python calls around a fork.
+    Nor has anything to be saved, since files are written whole and the last whole epoch is on disk.
+    """
+    if os.getpid() != _MAIN_PROCESS:
+        os._exit(128 + number)  # a worker, which gets Ctrl-C as well
+    try:
+        if hasattr(signal, "SIGCHLD"):  # torch's handler raises where a worker ends
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join(5)
+        name = signal.Signals(number).name
+        os.write(2, f"\nstopped by {name}: the run goes on with the same command\n".encode())
+        sys.stdout.flush()  # fails where the signal came within a print
+    finally:
+        os._exit(128 + number)
+
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    _MAIN_PROCESS = os.getpid()
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(_number) != signal.SIG_IGN:
+            signal.signal(_number, stop)
+
+import argparse
+import difflib
+import re
+import traceback
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+import dassl.utils
+import torch
 from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 import datasets
+import datasets.errors
 import trainers
 from prompting.errors import InputError
+from trainers import run_folder
 from trainers.configuration_merge import merge
+
+# of all rooms; the original Dassl has none
+INPUT_ERRORS = (
+    InputError,
+    datasets.errors.InputError,
+    getattr(dassl.utils, "InputError", InputError),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}. `python train.py --help` lists the flags")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Dassl's flags, then KEY VALUE pairs of the configuration."""
-    parser = argparse.ArgumentParser(
+    """Dassl's flags, then KEY VALUE pairs of the configuration.
+
+    Raises:
+        InputError: an unknown flag, or a flag without its value.
+    """
+    parser = _Parser(
         description="Train or test a prompt-learning method on CLIP.",
         epilog="Order of merging: defaults, dataset, trainer, flags, KEY VALUE pairs.",
     )
@@ -48,17 +109,28 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--model-dir", default="", help="with --eval-only: load the prompts of this run")
     add("--load-epoch", type=int, help="with --model-dir: the epoch to load")
     add("--no-train", action="store_true", help="build everything and stop")
+    add("--debug", action="store_true", help="show the traceback of every error")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="further configuration")
     return parser.parse_args(arguments)
 
 
-def configure(arguments: argparse.Namespace) -> CfgNode:
-    """The frozen configuration of a run."""
+def default_config() -> CfgNode:
+    """All keys with their defaults."""
     cfg = get_cfg_default()
     # the machine's choice where no configuration says otherwise; results do not depend on it
     cfg.DATALOADER.NUM_WORKERS = min(8, os.cpu_count() or 1)
     trainers.extend_cfg(cfg)
     datasets.extend_cfg(cfg)
+    return cfg
+
+
+def configure(arguments: argparse.Namespace) -> CfgNode:
+    """The frozen configuration of a run.
+
+    Raises:
+        InputError: a file, key or value that is not there or does not fit.
+    """
+    cfg = default_config()
     for path in (arguments.dataset_config_file, arguments.config_file):
         if path:
             merge(cfg, path)
@@ -89,20 +161,53 @@ def _precision_key(trainer: str) -> str:
     Raises:
         InputError: the trainer is unknown, or not one of ours.
     """
-    known = trainer in TRAINER_REGISTRY.registered_names()
-    node = getattr(TRAINER_REGISTRY.get(trainer), "node", None) if known else None
+    _check_name("--trainer", trainer, TRAINER_REGISTRY.registered_names())
+    node = getattr(TRAINER_REGISTRY.get(trainer), "node", None)
     if not node:
-        raise InputError(
-            f"--precision is given, but the trainer {trainer!r} has no precision: leave it out, or "
-            "check --trainer"
-        )
+        raise InputError(f"--precision is given, but {trainer} has no precision: leave it out")
     return f"TRAINER.{node}.PREC"
 
 
+def check_names(cfg: CfgNode, arguments: argparse.Namespace) -> None:
+    """Refuse what this program or machine does not have.
+
+    Raises:
+        InputError: an unknown trainer or dataset, or USE_CUDA True was given where there is no CUDA.
+    """
+    _check_name("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names())
+    _check_name("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
+    asked = cfg.USE_CUDA and "USE_CUDA" in arguments.opts[::2]
+    if asked and not torch.cuda.is_available():
+        raise InputError(
+            "USE_CUDA is True, but torch finds no CUDA device: install a CUDA build of torch and the "
+            "driver, or leave USE_CUDA out to compute on the CPU"
+        )
+
+
+def _check_name(option: str, name: str, known: Collection[str]) -> None:
+    if name in known:
+        return
+    folded = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=1)
+    hint = f" (did you mean {folded[near[0]]!r}?)" if near else ""
+    raise InputError(f"{option} is {name!r}{hint}; there are: {', '.join(sorted(known))}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one training or test."""
+    """Run one training or test.
+
+    Raises:
+        InputError: something that was given does not fit; what was on disk is as it was.
+    """
     arguments = parse_arguments(arguments)
     cfg = configure(arguments)
+    check_names(cfg, arguments)
+    kind = "test" if arguments.eval_only else "training"
+    with run_folder.claimed(cfg, None if arguments.no_train else kind, default_config()):
+        _run(cfg, arguments)
+
+
+def _run(cfg: CfgNode, arguments: argparse.Namespace) -> None:
     if cfg.SEED >= 0:
         print(f"Setting fixed seed: {cfg.SEED}")
         set_random_seed(cfg.SEED)
@@ -117,5 +222,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trainer.train()
 
 
+def _message(error: BaseException) -> str:
+    """What is said of an error that is the user's or the machine's; "" for our own bugs."""
+    if isinstance(error, INPUT_ERRORS):
+        # out of a worker, torch puts the traceback before the message
+        return re.split(r"^[\w.]*(?:Error|Configuration|Refused\w*): ", str(error), flags=re.M)[-1]
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return (
+            "the CUDA device has too little memory: lower DATALOADER.TRAIN_X.BATCH_SIZE or "
+            "DATALOADER.TEST.BATCH_SIZE, or let TRAINER.<METHOD>.PREC be amp, fp16 or bf16"
+        )
+    if isinstance(error, OSError) and error.errno:
+        named = f"{error.filename}: " if error.filename else ""
+        return f"{named}{error.strerror}"
+    return ""
+
+
+def run_program() -> int:
+    """`main` with the command line; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # printing a name never stops a run
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        main()
+    except Exception as error:
+        message = _message(error)
+        if not message or "--debug" in sys.argv:
+            traceback.print_exc()
+        if message:
+            print(f"error: {message}", file=sys.stderr)
+        return 2 if message else 1
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program())

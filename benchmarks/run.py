@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from prompting.checkpoints import write_atomically
+from prompting.files import write_atomically
 
 from . import measure, report, subject
 

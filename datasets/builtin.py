@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from .errors import MissingError, NotAFolderError
 from .few_shot import FewShotDataset
 from .world.drawing import FOLDER, IMAGES, SPLIT, draw_set
 from .world.sets import SETS
@@ -19,9 +20,9 @@ class BuiltinDataset(FewShotDataset):
     """A set of the built-in world; a subclass names it.
 
     Raises:
-        FileNotFoundError: no data root is given.
-        NotADirectoryError: the data root is a file.
-        PermissionError: the set has to be drawn, and the data root cannot be written.
+        MissingError: no data root is given.
+        NotAFolderError: the data root is a file.
+        NoPermissionError: the set has to be drawn, and the data root cannot be written.
     """
 
     key: ClassVar[str]
@@ -31,13 +32,13 @@ class BuiltinDataset(FewShotDataset):
 
     def __init__(self, cfg: Any) -> None:
         if not cfg.DATASET.ROOT:
-            raise FileNotFoundError(
+            raise MissingError(
                 f"No data root given: {type(self).__name__} is drawn into "
                 f"ROOT/{self.dataset_dir}. Pass --root ROOT (or set DATASET.ROOT)."
             )
         root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
         if os.path.lexists(root) and not os.path.isdir(root):
-            raise NotADirectoryError(f"The data root {root} is not a folder. Pass --root FOLDER.")
+            raise NotAFolderError(f"The data root {root} is not a folder. Pass --root FOLDER.")
         draw_set(SETS[self.key], os.path.join(root, self.dataset_dir))
         super().__init__(cfg)
 

@@ -9,41 +9,32 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dassl.data.datasets import Datum
-from PIL import Image
 from tabulate import tabulate
-from tqdm import tqdm
 
 from .catalogue import find_datasets
-from .few_shot import (
-    FewShotDataset,
-    Splits,
-    abbreviate,
-    check_classes,
-    find_dataset_dir,
-    find_missing,
-)
+from .few_shot import FewShotDataset, find_dataset_dir
+from .pictures import NO_RANGE, SIXTEEN_BITS, find_flaws
+from .splits import Splits, abbreviate, find_missing
 
-AT_ONCE = 10_000
-"""Images queued for decoding at a time, so that a million of them do not fill the memory."""
 HEADERS = ("dataset", "complete", "classes", "train", "val", "test")
 
 
 @dataclass
 class Report:
     """What was found of one dataset: counts as shown (``4127 of 4128``), problems (none: it is
-    complete), and what to do about them."""
+    complete), what to do about them, and what else there is to say."""
 
     name: str
     counts: tuple[str, ...] = ("-",) * 4
     problems: list[str] = field(default_factory=list)
     next_steps: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, problem: str, next_step: str) -> None:
         """Note a problem and what to do about it."""
@@ -58,14 +49,14 @@ def check(name: str, dataset: type[FewShotDataset], root: str, decode: bool = Tr
     fetch = f"python -m datasets.download {name} --root {root}"
     try:
         folder = find_dataset_dir(root, dataset.dataset_dir, name)
-        splits = dataset.read(folder)
+        splits = dataset.load(folder)
     except (OSError, ValueError, LookupError) as error:
         report.add(str(error), fetch)
         return report
     recipe = dataset.recipe
     _check_split_file(report, dataset, folder, fetch)
     image_dir = os.path.join(folder, dataset.image_dir)
-    _check_images(report, splits, image_dir, dataset.unique_class_names, decode)
+    _check_images(report, dataset, splits, folder, image_dir, decode)
     published = (recipe.classes, recipe.train, recipe.val, recipe.test)
     report.counts = _compare(splits, published)
     if any("of" in count for count in report.counts):
@@ -76,17 +67,20 @@ def check(name: str, dataset: type[FewShotDataset], root: str, decode: bool = Tr
     return report
 
 
-def check_pictures(folder: str, csv_file: str = "", decode: bool = True) -> Report:
+def check_pictures(
+    folder: str, csv_file: str = "", decode: bool = True, class_names_file: str = ""
+) -> Report:
     """Look over people's own pictures (see `datasets.my_images`)."""
-    from .my_images import read_pictures
+    from .my_images import MyImages, picture_dir, read_pictures
 
     report = Report("MyImages")
     try:
-        splits = read_pictures(folder, csv_file)
+        splits = read_pictures(folder, csv_file, class_names_file)
     except (OSError, ValueError) as error:
         report.add(str(error), "See docs/own_pictures.md.")
         return report
-    _check_images(report, splits, folder or os.path.dirname(csv_file), True, decode)
+    folder = picture_dir(folder, csv_file)
+    _check_images(report, MyImages, splits, folder, folder, decode)
     report.counts = _compare(splits, None)
     return report
 
@@ -113,51 +107,38 @@ def _check_split_file(
 
 
 def _check_images(
-    report: Report, splits: Splits, image_dir: str, unique_names: bool, decode: bool
+    report: Report,
+    dataset: type[FewShotDataset],
+    splits: Splits,
+    folder: str,
+    image_dir: str,
+    decode: bool,
 ) -> None:
     items = [item for part in splits for item in part or ()]
     try:
-        check_classes(splits, report.name, unique_names)
+        report.remarks += dataset.look_over(splits, folder)
         missing = set(find_missing(items))
     except (OSError, ValueError) as error:
         report.add(str(error), "Repair what this names.")
         return
-    there = [item for item in items if item.impath not in missing]
-    unreadable = find_unreadable(there, report.name) if decode else []
-    for problem, paths in (("are missing", sorted(missing)), ("cannot be read", unreadable)):
+
+    def name(paths: Sequence[str]) -> str:
+        return abbreviate(os.path.relpath(path, image_dir) for path in paths)
+
+    flaws = {"are missing": sorted(missing)}
+    if decode:
+        flaws |= find_flaws((i for i in items if i.impath not in missing), report.name)
+    sixteen = flaws.pop(SIXTEEN_BITS, [])
+    if sixteen:
+        report.remarks.append(f"{len(sixteen)} images {SIXTEEN_BITS}: {name(sixteen)}.")
+    for flaw, paths in flaws.items():
         if paths:
-            named = abbreviate(os.path.relpath(path, image_dir) for path in paths)
-            report.add(
-                f"{len(paths)} images {problem}: {named}.",
-                f"Put good copies of these images into {image_dir}.",
-            )
-
-
-def find_unreadable(items: Iterable[Datum], name: str) -> list[str]:
-    """Paths of the images that cannot be decoded to the end, in order; shows a progress bar."""
-    paths = [item.impath for item in items]
-    unreadable = []
-    with (
-        ThreadPoolExecutor() as pool,
-        tqdm(total=len(paths), desc=name, unit="image", disable=None) as bar,
-    ):
-        for start in range(0, len(paths), AT_ONCE):
-            some = paths[start : start + AT_ONCE]
-            for path, is_good in zip(some, pool.map(_is_readable, some), strict=True):
-                bar.update()
-                if not is_good:
-                    unreadable.append(path)
-    return unreadable
-
-
-def _is_readable(path: str) -> bool:
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (1, 1))  # reads a JPEG to its end, at an eighth of its size
-            image.load()
-    except Exception:  # Pillow's decoders raise anything, from OSError to SyntaxError
-        return False
-    return True
+            step = f"Put good copies of these images into {image_dir}."
+            if flaw == NO_RANGE:
+                step = (
+                    "Scale these images to 0 to 255 and save them with 8 bits; no run reads them."
+                )
+            report.add(f"{len(paths)} images {flaw}: {name(paths)}.", step)
 
 
 def _compare(splits: Splits, published: Sequence[int] | None) -> tuple[str, ...]:
@@ -178,13 +159,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", help="the data root")
     parser.add_argument("--pictures", metavar="FOLDER", help="check own pictures instead")
     parser.add_argument("--csv", default="", help="the CSV file of own pictures")
+    parser.add_argument("--classnames", default="", help="the class names of own pictures")
     parser.add_argument(
         "--names-only", action="store_true", help="look for the images, but do not open them"
     )
     options = parser.parse_args(arguments)
     decode = not options.names_only
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be printable
     if options.pictures or options.csv:
-        reports = [check_pictures(options.pictures or "", options.csv, decode)]
+        reports = [check_pictures(options.pictures or "", options.csv, decode, options.classnames)]
     elif options.root:
         root = os.path.abspath(os.path.expanduser(options.root))
         try:
@@ -198,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [(r.name, "no" if r.problems else "yes", *r.counts) for r in reports]
     print(tabulate(rows, HEADERS, disable_numparse=True))
     for report in reports:
-        for problem in report.problems:
+        for problem in (*report.remarks, *report.problems):
             print(f"\n{report.name}: {problem}")
         for step in report.next_steps:
             if not any(step in problem for problem in report.problems):

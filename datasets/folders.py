@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 from collections import defaultdict
@@ -9,11 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dassl.data.datasets import Datum
 
-from .few_shot import Splits, abbreviate
+from .errors import InputError, MissingError, NoPermissionError, NotAFolderError
+from .files import read_text
+from .splits import Splits, abbreviate
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif",
 )  # fmt: skip
+NOT_CLASSES = ("__MACOSX",)
+"""Folders that archives bring along."""
 SPLIT_SEED = 0
 """Made splits do not depend on the run's SEED: all seeds train and test on the same images."""
 
@@ -22,42 +27,59 @@ def list_classes(folder: str) -> list[str]:
     """Names of the class folders in ``folder``, sorted; hidden ones do not count.
 
     Raises:
-        FileNotFoundError: ``folder`` is missing, or holds no folders.
-        NotADirectoryError: ``folder`` is a file.
-        PermissionError: ``folder`` cannot be listed.
+        MissingError: ``folder`` is missing, or holds no folders.
+        NotAFolderError: ``folder`` is a file.
+        NoPermissionError: ``folder`` cannot be listed.
     """
-    names = sorted(e.name for e in _scan(folder) if e.is_dir() and not e.name.startswith("."))
+    names = list_folders(folder)
     if not names:
-        raise FileNotFoundError(
-            f"{folder} holds no class folders. Expected is {folder}/CLASS/*.jpg"
-        )
+        raise MissingError(f"{folder} holds no class folders. Expected is {folder}/CLASS/*.jpg")
     return names
 
 
+def list_folders(folder: str) -> list[str]:
+    """Names of the folders in ``folder``, sorted, without hidden ones; maybe none."""
+    return sorted(e.name for e in _scan(folder) if e.is_dir() and e.name not in NOT_CLASSES)
+
+
 def list_images(folder: str) -> list[str]:
-    """Names of the image files in a class folder, sorted; other files are left out and said.
+    """Names of the image files in a class folder, sorted; what else is there is left out and said.
 
     Raises:
-        ValueError: there is no image.
-        FileNotFoundError, NotADirectoryError, PermissionError: as `list_classes`.
+        InputError: there is no image, or something that is named like one is no file.
+        MissingError, NotAFolderError, NoPermissionError: as `list_classes`.
     """
-    names = sorted(e.name for e in _scan(folder) if not e.name.startswith(".") and not e.is_dir())
-    images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    if len(images) < len(names):
-        others = (name for name in names if not name.lower().endswith(IMAGE_SUFFIXES))
-        print(f"{folder}: left out, not images by their names: {abbreviate(others)}")
+    entries = sorted(_scan(folder), key=lambda entry: entry.name)
+    folders = [e.name for e in entries if e.is_dir()]
+    others = [e for e in entries if not e.is_dir()]
+    images = [e for e in others if _is_named_like_an_image(e.name)]
+    if len(images) < len(others):
+        names = (e.name for e in others if not _is_named_like_an_image(e.name))
+        print(f"{folder}: left out, not images by their names: {abbreviate(names)}")
+    if no_files := [e.name for e in images if not e.is_file()]:
+        raise InputError(
+            f"{folder} holds what is named like an image but is no file (a broken link, a pipe, a "
+            f"device): {abbreviate(no_files)}. Remove it."
+        )
     if not images:
-        raise ValueError(
-            f"The class folder {folder} holds no images. Add images "
+        instead = f" but the folders {abbreviate(folders)}" if folders else ""
+        raise InputError(
+            f"The class folder {folder} holds no images{instead}. Add images "
             f"({', '.join(IMAGE_SUFFIXES)}) or remove the folder."
         )
-    return images
+    if folders:
+        print(f"{folder}: left out, folders inside of a class folder: {abbreviate(folders)}")
+    return [e.name for e in images]
+
+
+def _is_named_like_an_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def read_lines(path: str) -> list[str]:
     """The lines of a text file, stripped, without empty ones."""
-    with open(path, encoding="utf-8") as file:
-        return [line.strip() for line in file if line.strip()]
+    lines = io.StringIO(read_text(path), newline=None)
+    return [line.strip() for line in lines if line.strip()]
 
 
 def read_class_folders(
@@ -82,7 +104,7 @@ def split_by_class(items: Iterable[Datum], train: float = 0.5, val: float = 0.2)
     """Shuffle each class and cut it into train, val and the rest, test (published: 50/20/30).
 
     Raises:
-        ValueError: a class has too few images for each part to get one.
+        InputError: a class has too few images for each part to get one.
     """
     source = random.Random(SPLIT_SEED)
     parts: Splits = Splits([], [], [])
@@ -94,7 +116,7 @@ def split_by_class(items: Iterable[Datum], train: float = 0.5, val: float = 0.2)
             parts, (of_class[:first], of_class[first:second], of_class[second:]), strict=True
         ):
             if not taken:
-                raise ValueError(
+                raise InputError(
                     f"Class {of_class[0].classname!r} has {len(of_class)} images, too few to split "
                     "into train, val and test. Add images, or give a split."
                 )
@@ -122,12 +144,13 @@ def _by_label(items: Iterable[Datum]) -> list[list[Datum]]:
 
 
 def _scan(folder: str) -> list[os.DirEntry]:
+    """What is in a folder, without hidden entries."""
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"The folder {folder} does not exist.") from error
+        raise MissingError(f"The folder {folder} does not exist.") from error
     except NotADirectoryError as error:
-        raise NotADirectoryError(f"{folder} is a file; a folder is expected.") from error
+        raise NotAFolderError(f"{folder} is a file; a folder is expected.") from error
     except PermissionError as error:
-        raise PermissionError(f"No permission to list {folder}. Ask its owner.") from error
+        raise NoPermissionError(f"No permission to list {folder}. Ask its owner.") from error

@@ -6,9 +6,11 @@ import os
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
-from .few_shot import Splits, abbreviate
+from .errors import InputError
+from .few_shot import Splits
 from .folders import list_classes, list_images
 from .recipe import MIRROR, Piece, Recipe, Source, imagenet_class_names
+from .splits import abbreviate
 from .synsets import SynsetDataset, read_class_names
 
 IMAGES = "imagenetv2-matched-frequency-format-val"
@@ -45,9 +47,10 @@ class ImageNetV2(SynsetDataset):
         names = list(read_class_names(dataset_dir).values())
         folders = list_classes(folder)
         if strange := [n for n in folders if not n.isdecimal() or int(n) >= len(names)]:
-            raise ValueError(
+            raise InputError(
                 f"{folder} holds {abbreviate(strange)}; expected are folders 0 to {len(names) - 1}, "
-                "positions in classnames.txt. Remove what does not belong there."
+                "positions in classnames.txt. Remove what does not belong there, or take the published "
+                "classnames.txt."
             )
         labels = sorted(map(int, folders))
         items = [

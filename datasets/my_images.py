@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
-from .few_shot import FewShotDataset, Splits, abbreviate, require_images
-from .folders import list_classes, read_class_folders, read_lines, split_by_class
+from .errors import InputError, MissingError
+from .few_shot import FewShotDataset
+from .files import read_text
+from .folders import (
+    list_classes,
+    list_folders,
+    read_class_folders,
+    read_lines,
+    split_by_class,
+)
+from .splits import PARTS, Splits, abbreviate, part_of
 
-PARTS = ("train", "val", "test")
-COLUMNS = ({"path", "label"}, {"path", "label", "split"})
+COLUMNS = (["label", "path"], ["label", "path", "split"])
 
 
 @DATASET_REGISTRY.register()
@@ -30,122 +41,206 @@ class MyImages(FewShotDataset):
     DATASET.ROOT is not used.
 
     Raises:
-        FileNotFoundError, NotADirectoryError, PermissionError: something cannot be found or read.
-        ValueError: the CSV or the class folders cannot be used; the message says where.
+        InputError: something cannot be found or read, or the CSV or the class folders cannot be
+            used; the message says where.
     """
+
+    own_pictures = True
 
     def __init__(self, cfg: Any) -> None:
         options = cfg.DATASET
-        self.dataset_dir = self.image_dir = os.path.abspath(
-            os.path.expanduser(options.get("DIR", "") or os.path.dirname(options.get("CSV", "")))
-        )
-        splits = read_pictures(
-            options.get("DIR", ""), options.get("CSV", ""), options.get("CLASSNAMES", "")
-        )
+        directory, csv_file = options.get("DIR", ""), options.get("CSV", "")
+        splits = read_pictures(directory, csv_file, options.get("CLASSNAMES", ""))
+        self.dataset_dir = self.image_dir = picture_dir(directory, csv_file)
         self.set_up(cfg, splits)
+
+    @classmethod
+    def advice(cls) -> str:
+        return (
+            "`python -m datasets.check --pictures FOLDER` (`--csv FILE` with a CSV file) lists "
+            "them all."
+        )
+
+
+def picture_dir(directory: str, csv_file: str = "") -> str:
+    """The folder that pictures are looked for in."""
+    return _full(directory) or os.path.dirname(_full(csv_file))
 
 
 def read_pictures(directory: str, csv_file: str = "", class_names_file: str = "") -> Splits:
-    """The pictures that `MyImages` describes; all of them exist."""
-    directory, csv_file, class_names_file = (
-        os.path.abspath(os.path.expanduser(path)) if path else ""
-        for path in (directory, csv_file, class_names_file)
-    )
+    """The pictures that `MyImages` describes; those of a CSV file are not looked for on disk."""
+    folder = picture_dir(directory, csv_file)
     if csv_file:
-        directory = directory or os.path.dirname(csv_file)
-        splits = _read_csv(csv_file, directory)
-        require_images(splits, directory, "MyImages")
+        splits = _read_csv(_full(csv_file), folder)
     elif directory:
-        splits = _read_folders(directory)
+        splits = _read_folders(_unwrap(folder))
     else:
-        raise FileNotFoundError(
+        raise MissingError(
             "MyImages does not know where the pictures are. Pass DATASET.DIR FOLDER (class "
             "folders) or DATASET.CSV FILE (path,label[,split]) after the other flags."
         )
-    return _rename(splits, class_names_file) if class_names_file else splits
+    if class_names_file:
+        splits = _rename(splits, _full(class_names_file))
+    names = {item.classname for part in splits for item in part}
+    if strange := [ascii(name) for name in sorted(names) if not name.isprintable()]:
+        print(
+            f"MyImages: these class names hold what cannot be printed: {abbreviate(strange)}. The "
+            "text encoder makes little of that; DATASET.CLASSNAMES or a CSV file give better names."
+        )
+    return splits
+
+
+def _full(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
+def _unwrap(directory: str) -> str:
+    """Enter folders that hold nothing but one folder of folders, as unpacked archives often do."""
+    while len(folders := list_classes(directory)) == 1 and not part_of(folders[0]):
+        inner = os.path.join(directory, folders[0])
+        with os.scandir(inner) as entries:
+            files = [e.name for e in entries if not e.is_dir() and not e.name.startswith(".")]
+        if files or not list_folders(inner):
+            break
+        print(f"MyImages: {directory} holds the one folder {folders[0]}, which is read instead")
+        directory = inner
+    return directory
 
 
 def _read_folders(directory: str) -> Splits:
-    classes = list_classes(directory)
-    given = [
-        part
-        for part in PARTS
-        if part in classes and any(e.is_dir() for e in os.scandir(os.path.join(directory, part)))
-    ]
+    given = _find_parts(directory)
     if not given:
-        return split_by_class(read_class_folders(directory))
+        classes = _in_order(list_classes(directory), directory)
+        return split_by_class(read_class_folders(directory, classes))
     if "test" not in given:
-        raise FileNotFoundError(
-            f"{directory} has {' and '.join(given)}/, but no test/ with class folders. Add "
-            f"{directory}/test/CLASS/*.jpg, or put the class folders right into {directory} to "
+        raise MissingError(
+            f"{directory} has {' and '.join(given.values())}/, but no test/ with class folders. "
+            f"Add {directory}/test/CLASS/*.jpg, or put the class folders right into {directory} to "
             "have them split."
         )
-    classes = list_classes(os.path.join(directory, given[0]))
+    first = given.get("train", given["test"])
+    classes = _in_order(
+        list_classes(os.path.join(directory, first)), os.path.join(directory, first)
+    )
+    labels = {name: label for label, name in enumerate(classes)}
     parts = {}
-    for part in given:
-        folder = os.path.join(directory, part)
+    for part, name in given.items():
+        folder = os.path.join(directory, name)
         of_part = list_classes(folder)
-        if strange := [name for name in of_part if name not in classes]:
-            raise ValueError(
-                f"{folder} holds classes that {directory}/{given[0]} does not: "
-                f"{abbreviate(strange)}. Every class needs pictures in {given[0]}/."
+        if strange := [each for each in of_part if each not in labels]:
+            raise InputError(
+                f"{folder} holds classes that {directory}/{first} does not: "
+                f"{abbreviate(strange)}. Every class needs pictures in {first}/."
             )
-        labels = {name: label for label, name in enumerate(classes)}
         parts[part] = [
             Datum(impath=item.impath, label=labels[item.classname], classname=item.classname)
-            for item in read_class_folders(folder, of_part)
+            for item in read_class_folders(folder, sorted(of_part, key=labels.get))
         ]
     return Splits(*(parts.get(part, []) for part in PARTS))
 
 
-def _read_csv(path: str, directory: str) -> Splits:
-    rows = []
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if set(columns) not in COLUMNS:
-            raise ValueError(
-                f"{path} has the columns {', '.join(columns) or '(none)'}; its first line must be "
-                "path,label or path,label,split."
+def _find_parts(directory: str) -> dict[str, str]:
+    """The folder of each part that ``directory`` has; none where it holds the classes itself."""
+    by_part: dict[str, list[str]] = defaultdict(list)
+    others = []
+    for name in list_classes(directory):
+        part = part_of(name)
+        # a folder without folders may be a class of that name, such as the vehicle
+        if part and list_folders(os.path.join(directory, name)):
+            by_part[part].append(name)
+        else:
+            others.append(name)
+    for names in by_part.values():
+        if len(names) > 1:
+            raise InputError(
+                f"{directory} has {' and '.join(names)}, which mean the same. Keep one of them."
             )
-        for row in reader:
-            if None in row or not all(row.values()) or row.get("split", "train") not in PARTS:
-                raise ValueError(
+    if by_part and others:
+        print(
+            f"MyImages: {directory}: left out, neither train, val nor test with class folders: "
+            f"{abbreviate(others)}"
+        )
+    return {part: by_part[part][0] for part in PARTS if part in by_part}
+
+
+def _in_order(labels: Iterable[str], where: str) -> list[str]:
+    """Class labels in the order in which they are numbered: by their names, or by their values
+    where all are whole numbers.
+
+    Raises:
+        InputError: two labels are one number, such as 1 and 01.
+    """
+    labels = sorted(labels)
+    if not all(label.isdecimal() for label in labels):
+        return labels
+    by_value: dict[int, list[str]] = defaultdict(list)
+    for label in labels:
+        by_value[int(label)].append(label)
+    if alike := [names for names in by_value.values() if len(names) > 1]:
+        raise InputError(
+            f"{where}: the labels {' and '.join(alike[0])} are one number. Write them alike if they "
+            "are one class; otherwise give names, not numbers."
+        )
+    return [by_value[value][0] for value in sorted(by_value)]
+
+
+def _read_csv(path: str, directory: str) -> Splits:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    columns: list[str] = []
+    rows = []
+    try:
+        for cells in reader:
+            if not any(map(str.strip, cells)):
+                continue
+            if not columns:
+                columns = [cell.strip() for cell in cells]
+                if sorted(columns) not in COLUMNS:
+                    break
+                continue
+            row = dict(zip(columns, cells, strict=False))
+            label, part = row.get("label", "").strip(), part_of(row.get("split", "train").strip())
+            if len(cells) != len(columns) or not (row["path"].strip() and label and part):
+                raise InputError(
                     f"{path}, line {reader.line_num}: expected {','.join(columns)} with nothing "
                     "empty and split one of train, val, test."
                 )
-            rows.append(row)
-    names = {row["label"] for row in rows}
-    numbers = all(name.isdecimal() for name in names)
-    labels = {name: i for i, name in enumerate(sorted(names, key=int if numbers else None))}
-    items = [
-        Datum(
-            impath=os.path.normpath(os.path.join(directory, row["path"])),
-            label=labels[row["label"]],
-            classname=row["label"],
+            rows.append((row["path"], label, part))
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {reader.line_num}: {error}. Save it as a CSV file again."
+        ) from error
+    if sorted(columns) not in COLUMNS:
+        raise InputError(
+            f"{path} has the columns {', '.join(columns) or '(none)'}; its first line must be "
+            "path,label or path,label,split."
         )
-        for row in rows
-    ]
-    if "split" not in columns:
-        return split_by_class(items)
-    return Splits(
-        *([i for i, row in zip(items, rows, strict=True) if row["split"] == p] for p in PARTS)
-    )
+    numbers = {label: i for i, label in enumerate(_in_order({row[1] for row in rows}, path))}
+    parts: dict[str, list[Datum]] = {part: [] for part in PARTS}
+    for image, label, part in rows:
+        full = os.path.normpath(os.path.join(directory, image))
+        parts[part].append(Datum(impath=full, label=numbers[label], classname=label))
+    return Splits(**parts) if "split" in columns else split_by_class(parts["train"])
 
 
 def _rename(splits: Splits, path: str) -> Splits:
-    names = {}
+    names: dict[str, str] = {}
     for line in read_lines(path):
         label, separator, name = line.partition("\t" if "\t" in line else " ")
+        label, name = label.strip(), name.strip()
         if not separator:
-            raise ValueError(f"{path}: the line {line!r} is not of the form LABEL readable name.")
-        names[label] = name.strip()
-    used = {item.classname for part in splits for item in part or ()}
+            raise InputError(f"{path}: the line {line!r} is not of the form LABEL readable name.")
+        if names.setdefault(label, name) != name:
+            raise InputError(
+                f"{path} names {label!r} twice, {names[label]!r} and {name!r}. Keep one line."
+            )
+    used = {item.classname for part in splits for item in part}
     if not used & names.keys():
-        raise ValueError(
+        raise InputError(
             f"{path} names none of the classes ({abbreviate(sorted(used))}); its lines start with "
             f"{abbreviate(names)}. Each line is LABEL readable name."
         )
+    if unused := [label for label in names if label not in used]:
+        print(f"MyImages: {path} names what is no class: {abbreviate(unused)}")
     return Splits(
         *(
             [

@@ -8,6 +8,7 @@ import os
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from .few_shot import FewShotDataset, Splits
+from .files import read_text
 from .folders import split_by_class
 from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
 
@@ -49,8 +50,7 @@ class OxfordFlowers(FewShotDataset):
         from scipy.io import loadmat
 
         labels = loadmat(os.path.join(dataset_dir, "imagelabels.mat"))["labels"][0]
-        with open(os.path.join(dataset_dir, "cat_to_name.json"), encoding="utf-8") as file:
-            names = json.load(file)
+        names = json.loads(read_text(os.path.join(dataset_dir, "cat_to_name.json")))
         return split_by_class(
             Datum(
                 impath=os.path.join(image_dir, f"image_{number:05d}.jpg"),

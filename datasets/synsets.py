@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 from dassl.data.datasets import Datum
 
-from .few_shot import FewShotDataset, abbreviate
-from .files import write_json
+from .errors import InputError, MissingError
+from .few_shot import FewShotDataset
+from .files import alone, read_text, remove_leftovers, write_json
 from .folders import list_classes, list_images, read_lines
+from .splits import abbreviate
+
+SYNSET_LINE = re.compile(r"(n\d+)\s+(\S.*)")
+FETCH = "`python -m datasets.download ImageNet --root DATA` fetches the published one."
 
 
 class SynsetDataset(FewShotDataset):
@@ -28,7 +34,7 @@ class SynsetDataset(FewShotDataset):
         images = kept_listing(folder) if keep_listing else list_folder(folder)
         names = read_class_names(dataset_dir)
         if unnamed := [synset for synset in images if synset not in names]:
-            raise ValueError(
+            raise InputError(
                 f"classnames.txt does not name these folders of {folder}: {abbreviate(unnamed)}. "
                 "Remove them, or take the published classnames.txt."
             )
@@ -46,11 +52,22 @@ def read_class_names(dataset_dir: str) -> dict[str, str]:
     for folder in (dataset_dir, beside):
         path = os.path.join(folder, "classnames.txt")
         if os.path.isfile(path):
-            return dict(line.split(" ", 1) for line in read_lines(path))
-    raise FileNotFoundError(
-        f"No classnames.txt in {dataset_dir} or {beside}. "
-        "`python -m datasets.download ImageNet --root DATA` fetches it."
-    )
+            return _parse_class_names(path)
+    raise MissingError(f"No classnames.txt in {dataset_dir} or {beside}. {FETCH}")
+
+
+def _parse_class_names(path: str) -> dict[str, str]:
+    names = {}
+    for line in read_lines(path):
+        if not (match := SYNSET_LINE.fullmatch(line)):
+            raise InputError(
+                f"{path}: the line {line!r} does not begin with a synset. Lines are like "
+                f"'n01440764 tench', in the order of the synsets. {FETCH}"
+            )
+        names[match[1]] = match[2]
+    if list(names) != sorted(names):
+        raise InputError(f"{path} is not in the order of the synsets, which labels follow. {FETCH}")
+    return names
 
 
 def list_folder(folder: str) -> dict[str, list[str]]:
@@ -63,10 +80,10 @@ def kept_listing(folder: str) -> dict[str, list[str]]:
     minutes on a network share.  A class folder that changed since is noticed by its modification
     time; a cache that cannot be read or written is done without."""
     times = {name: os.stat(os.path.join(folder, name)).st_mtime_ns for name in list_classes(folder)}
-    key = hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:16]
+    key = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
     path = cache_dir() / f"listing-{key}.json"
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(read_text(path))
         if kept["times"] == times and list(kept["images"]) == list(times):
             return kept["images"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -74,7 +91,9 @@ def kept_listing(folder: str) -> dict[str, list[str]]:
     images = list_folder(folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"folder": folder, "times": times, "images": images}, path)
+        with alone(path.parent):
+            remove_leftovers(path.parent)
+            write_json({"folder": folder, "times": times, "images": images}, path)
     except OSError as error:
         print(f"The listing of {folder} is not kept for the next run: {error}")
     return images

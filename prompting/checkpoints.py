@@ -2,46 +2,38 @@
 
 A file is a dict with the keys that Dassl gives a checkpoint (state_dict, epoch, optimizer, scheduler,
 val_result) and a header of plain types. Only learned tensors are stored, under their published names.
+The file to share holds the same tensors as safetensors, with the header as JSON in its metadata.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import tempfile
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import inert_reader
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import InputError
+from .files import write_atomically
+from .tensors import without_module
 
 FORMAT = 2
 FINAL_FILE = "model.pth.tar-{epoch}"
 BEST_FILE = "model-best.pth.tar"
 NEWEST = "checkpoint"
+SHARED_SUFFIX = ".safetensors"
 ALWAYS_SAID = ("method", "backbone")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint that is missing, unreadable, or made for something else."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call write(temporary path) and move the result to its place, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -50,97 +42,120 @@ def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
     write_atomically(path.parent / NEWEST, lambda t: t.write_text(f"{path.name}\n"))
 
 
-class _Inert:
-    """Stands in for a pickled object that is not needed; keeps nothing and does nothing."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
+def save_prompts(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write prompts as safetensors, with the header (what JSON can say) and a checksum of both."""
+    plain = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    text = json.dumps(header)
+    metadata = {"header": text, "sha256": _digest(plain, text)}
+    write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
-_PLAIN = {
-    ("__builtin__", "dict"): dict,  # as protocol 2 writes it
-    ("builtins", "dict"): dict,
-    ("collections", "defaultdict"): defaultdict,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch", "Size"): torch.Size,
-}
-_INERT_MODULES = ("torch.optim", "dassl.optim")
+def load_prompts(path: Path) -> dict[str, Any]:
+    """Read a file of `save_prompts`: `state_dict`, `header`, and the header's `epoch`.
 
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if part := _PLAIN.get((module, name)):
-            return part
-        if module in ("torch", "torch.storage") and name.endswith("Storage"):
-            return super().find_class(module, name)
-        if any(module == known or module.startswith(f"{known}.") for known in _INERT_MODULES):
-            return _Inert
+    Raises:
+        CheckpointError: the file is no such file, or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = metadata["header"]
+        if metadata["sha256"] != _digest(state, text):
+            raise ValueError("its checksum is wrong")
+        header = json.loads(text)
+    except Exception as error:
         raise CheckpointError(
-            f"it asks for {module}.{name}, which a checkpoint of prompts has no use for. Nothing was "
-            "executed; do not load it from a source you do not trust"
-        )
+            f"{path} cannot be read as prompts: {error!r}. It is damaged or was not written by this "
+            "project; copy it again"
+        ) from error
+    epoch = header.get("epoch", 0) if isinstance(header, dict) else 0
+    return _checked(path, {"state_dict": state, "epoch": epoch, "header": header})
 
 
-_RESTRICTED_PICKLE = SimpleNamespace(
-    __name__="restricted_pickle",
-    Unpickler=_Unpickler,
-    load=lambda file, **kwargs: _Unpickler(file, **kwargs).load(),
-)
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of ours or of the published code onto the CPU, executing nothing in it.
+    """Read a checkpoint of ours, of the published code, or prompts to share, executing nothing in it.
 
     Optimizers and schedulers pickled in published files become inert placeholders.
 
     Raises:
-        CheckpointError: the file is missing, truncated or no checkpoint, or its pickle asks for
-            anything but tensors and plain containers.
+        CheckpointError: the file is missing, damaged or no checkpoint, or its pickle asks for anything
+            but tensors and plain containers.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}{_present(path.parent)}")
+    if path.suffix == SHARED_SUFFIX:
+        return load_prompts(path)
     try:
-        checkpoint = torch.load(
-            path, map_location="cpu", pickle_module=_RESTRICTED_PICKLE, weights_only=False
-        )
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} was refused: {error}") from error
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read: {error}. It is truncated or not a checkpoint; copy it again, or "
-            "train again"
-        ) from error
+        return _checked(path, inert_reader.load(path))
+    except inert_reader.RefusedFile as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise CheckpointError(f"{path} holds no state_dict: it is not a checkpoint of this family")
-    return checkpoint
+    for name, value in checkpoint["state_dict"].items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{path} is not a checkpoint: {name!r} in its state_dict is {type(value).__name__} "
+                "where a tensor was expected"
+            )
+    for key, kind in (("header", dict), ("epoch", int)):
+        if not isinstance(checkpoint.get(key, kind()), kind):
+            raise CheckpointError(
+                f"{path} is not a checkpoint: its {key} is {checkpoint[key]!r}, which is no "
+                f"{kind.__name__}. Use another file, or train again"
+            )
+    state = without_module(checkpoint["state_dict"])
+    return {"epoch": 0, **checkpoint, "state_dict": state}
 
 
 def _present(folder: Path) -> str:
-    found = sorted(p.name for p in folder.glob("model*")) if folder.is_dir() else []
-    return f"; {folder} holds {', '.join(found)}" if found else f"; {folder} holds no checkpoint"
+    if found := _models(folder):
+        return f"; {folder} holds {', '.join(found)}"
+    if not folder.exists() and _models(folder.parent):
+        return f"; name the folder above the one that holds it: {folder.parent.parent}"
+    return f"; {folder} holds no checkpoint"
+
+
+def _models(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.glob("model*")) if folder.is_dir() else []
 
 
 def locate(folder: Path, epoch: int | None) -> Path:
     """The file of an epoch; without one, the best on validation, else the newest.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: the folder's `checkpoint` file does not name a file beside it.
     """
     if epoch is not None:
         return folder / FINAL_FILE.format(epoch=epoch)
     newest = folder / NEWEST
     if (folder / BEST_FILE).is_file() or not newest.is_file():
         return folder / BEST_FILE
-    return folder / newest.read_text().strip()
+    name = newest.read_text(encoding="utf-8", errors="replace").strip()
+    if not re.fullmatch(r"\w[\w .+=-]*", name):
+        raise CheckpointError(
+            f"{newest} should hold the name of a checkpoint beside it, and holds {name[:60]!r}. Write "
+            f"the name into it{_present(folder)}"
+        )
+    return folder / name
 
 
 def check_header(path: Path, header: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Compare what a checkpoint says of itself with what is to be loaded into.
+
+    Where ``expected`` has an ``earlier_KEY``, that is accepted for KEY too: earlier versions wrote it.
 
     Raises:
         CheckpointError: names every key that differs, with both sides.
@@ -149,10 +164,17 @@ def check_header(path: Path, header: Mapping[str, Any], expected: Mapping[str, A
         f"{key} is {header.get(key)!r} in the file and {value!r} here"
         for key, value in expected.items()
         # what earlier versions did not write shows in the tensors and the probe
-        if (key in header or key in ALWAYS_SAID) and header.get(key) != value
+        if (key in header or key in ALWAYS_SAID)
+        and _as_json(header.get(key))
+        not in map(_as_json, (value, expected.get(f"earlier_{key}", value)))
     ]
     if differing:
         raise CheckpointError(
             f"{path} was made for something else: {'; '.join(differing)}. Use the configuration that "
             "made it, or another checkpoint"
         )
+
+
+def _as_json(value: Any) -> Any:
+    """The value as a JSON header gives it back, which tells no tuple from a list."""
+    return json.loads(json.dumps(value, default=repr, skipkeys=True))

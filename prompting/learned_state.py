@@ -19,6 +19,7 @@ from .checkpoints import CheckpointError
 from .errors import InputError
 from .learner import PromptLearner
 from .prompted_clip import PromptedCLIP
+from .tensors import in_short, unfit
 
 PROBE_CLASSES = 4
 # relative difference of a probe's features that rounding explains, by whether both sides were fp32
@@ -77,7 +78,7 @@ class LearnedState:
             ours: whether our own code wrote them, so that they must fit exactly.
 
         Raises:
-            CheckpointError: a tensor is missing, has another shape, or is unknown here.
+            CheckpointError: a tensor is missing, has another shape, is not finite, or is unknown here.
         """
         own = self.tensors()
         problems = [f"{name} is not in the file" for name in own if name not in values]
@@ -91,9 +92,12 @@ class LearnedState:
             for name, tensor in own.items()
             if name in values and values[name].shape != tensor.shape
         ]
+        problems += unfit(
+            {name: values[name] for name in own if name in values and own[name].is_floating_point()}
+        )
         if problems:
             raise CheckpointError(
-                f"{path} does not fit: {'; '.join(_few(problems))}. Method, prompt depth, context "
+                f"{path} does not fit: {in_short(problems)}. Method, prompt depth, context "
                 "length and backbone must be those of the training run"
             )
         for name, tensor in own.items():
@@ -106,11 +110,6 @@ class LearnedState:
         frozen = {"image_encoder": "image", "text_encoder": "text"}.get(tower)
         own_name = f"{frozen}.{rest}" if frozen else name
         return own_name in self.model.clip.state_dict()
-
-
-def _few(problems: list[str], most: int = 6) -> list[str]:
-    more = len(problems) - most
-    return [*problems[:most], f"and {more} more"] if more > 0 else problems
 
 
 @torch.no_grad()

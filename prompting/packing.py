@@ -17,6 +17,7 @@ class PackedRows:
     suffix, position: (R * T,) the packed tokens' entries in what was packed, and their positions in the
     prompt; padding repeats a token. place: (N,) where each entry was put. last: (C,) the place of each
     class's EOT. own: (R, T, T), true where a token sees another: its own class up to itself.
+    needed: the number of positions that the longest prompt takes.
 
     Args:
         suffix, position: (N,) entries of all classes, class after class, and their positions.
@@ -33,6 +34,7 @@ class PackedRows:
             key=lambda packed: packed[0] * len(packed[1]),
         )
         self.count, self.length = len(rows), row
+        self.needed = int(position.max()) + 1
         source = torch.zeros(len(rows), row, dtype=torch.long)
         owner = torch.full((len(rows), row), -1)
         place = torch.empty(len(suffix), dtype=torch.long)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .class_prompts import PromptLayout
+from .errors import InputError
 from .packing import PackedRows
 from .steering import Adapter, TextSteering
 from .transformer import Block, LayerNorm, Transformer
@@ -48,6 +49,9 @@ class TextEncoder(nn.Module):
 
         Returns:
             (C, embed_dim), or (B, C, embed_dim) for B sets of context vectors.
+
+        Raises:
+            InputError: a prompt is longer than what this encoder reads (77 tokens in OpenAI's).
         """
         steering = steering or TextSteering()
         rows = layout.rows
@@ -76,6 +80,12 @@ class TextEncoder(nn.Module):
         self, layout: PromptLayout, rows: PackedRows, steering: TextSteering
     ) -> tuple[Tensor, Tensor]:
         """Input vectors of the prefix (B, S, width) and of the rows of suffixes (B, R * T, width)."""
+        available = len(self.positional_embedding)
+        if rows.needed > available:
+            raise InputError(
+                f"the longest prompt needs {rows.needed} tokens, and this CLIP's text encoder reads "
+                f"{available}: shorten the class names or learn fewer context vectors"
+            )
         table = self.token_embedding(layout.words)[None]
         if (context := steering.context) is not None:
             context = context if context.ndim == 3 else context[None]

@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = make_report(given)
         if given.out:
-            from prompting.checkpoints import write_atomically
+            from prompting.files import write_atomically
 
             write_atomically(given.out, lambda path: path.write_text(text, encoding="utf-8"))
         else:

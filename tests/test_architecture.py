@@ -70,12 +70,22 @@ def test_only_names_of_dassls_api_are_used(room: str) -> None:
             assert names <= DASSL_API[module], f"{path} imports {names} from {module}"
 
 
-def test_prompting_imports_with_dassl_and_yacs_absent() -> None:
+def test_prompting_imports_without_dassl_yacs_and_our_engine(tmp_path: Path) -> None:
+    """Another Dassl that is installed is not imported, and stays the one that would be."""
+    (tmp_path / "dassl.py").write_text("theirs = True")
     modules = [
         f"prompting.{path.stem}"
         for path in (ROOT / "prompting").glob("*.py")
         if path.stem != "__init__"
     ]
-    blocked = "import sys; sys.modules['dassl'] = sys.modules['yacs'] = None; "
-    code = blocked + "; ".join(f"import {name}" for name in modules)
+    code = f"""
+import sys
+sys.modules["yacs"] = None
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.path[:] = [p for p in sys.path if "engine" not in p] + [{str(tmp_path)!r}]
+import {", ".join(modules)}
+assert "dassl" not in sys.modules
+import dassl
+assert dassl.theirs
+"""
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True)

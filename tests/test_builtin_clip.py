@@ -23,6 +23,7 @@ from prompting.backbone import load_clip
 from prompting.builtin import BUILTIN
 from prompting.builtin.weights import SEEN, TABLE, WEIGHTS, read_weights, write_weights
 from prompting.class_prompts import tokenize
+from prompting.errors import InputError
 from prompting.prompted_clip import normalise, template_features
 from trainers import templates
 
@@ -132,10 +133,10 @@ def test_write_and_read(tmp_path):
 
 
 def test_missing_and_damaged_files_are_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="pretraining"):
+    with pytest.raises(InputError, match="pretraining"):
         read_weights(tmp_path / "none")
     (tmp_path / "damaged").write_bytes(WEIGHTS.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="Restore"):
+    with pytest.raises(InputError, match="Restore"):
         read_weights(tmp_path / "damaged")
 
 

@@ -109,6 +109,14 @@ def test_pictures_of_another_world_are_drawn_anew(drawn, tmp_path):
     assert contents(tmp_path) == contents(drawn)
 
 
+def test_what_a_killed_drawing_left_is_removed(drawn, tmp_path):
+    (tmp_path / IMAGES / "any").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / IMAGES / "any"):
+        (folder / f".000.png.{'0' * 32}").touch()
+    draw_set(SMALL, tmp_path, processes=1)
+    assert contents(tmp_path) == contents(drawn)
+
+
 def test_drawing_at_the_same_time_does_no_harm(drawn, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: draw_set(SMALL, tmp_path, processes=1), range(3)))

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prompting.checkpoints import write_atomically
+from prompting.errors import InputError
+from prompting.files import write_atomically
 
 CURVES_FILE = "curves.json"
 
@@ -28,12 +29,23 @@ class Curves:
         self.start_epoch_anew()
 
     def resume(self, directory: str | Path, epochs_done: int) -> None:
-        """Take over what a folder's file says of the epochs that count as done."""
+        """Take over what a folder's file says of the epochs that count as done.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         path = Path(directory, CURVES_FILE)
-        if epochs_done and path.is_file():
-            kept = json.loads(path.read_text())
+        if not epochs_done or not path.is_file():
+            return
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
             self.epochs = [e for e in kept["epochs"] if e["epoch"] <= epochs_done]
             self.tests = [t for t in kept["tests"] if t["epoch"] <= epochs_done]
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{path} is empty or damaged. Remove it, and the run goes on; only the curves of its "
+                "first epochs will be missing"
+            ) from error
 
     def start_epoch_anew(self) -> None:
         """Forget the steps since the last epoch's end."""
@@ -72,4 +84,7 @@ class Curves:
     def save(self, directory: str | Path) -> None:
         """Write the file."""
         text = json.dumps({"epochs": self.epochs, "tests": self.tests}, indent=1)
-        write_atomically(Path(directory, CURVES_FILE), lambda path: path.write_text(text + "\n"))
+        write_atomically(
+            Path(directory, CURVES_FILE),
+            lambda path: path.write_text(f"{text}\n", encoding="utf-8"),
+        )

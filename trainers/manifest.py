@@ -6,22 +6,25 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
-import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prompting.checkpoints import write_atomically
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
-from .results import plain_config
+from prompting.files import write_atomically
+
+from . import pictures
+from .results import used_config
 
 MANIFEST_FILE = "manifest.json"
 _PACKAGES = ("torchvision", "clip-anytorch", "numpy", "pillow", "yacs", "dassl-engine")
@@ -31,20 +34,6 @@ _ROOT = Path(__file__).resolve().parent.parent
 def file_digest(path: Path) -> str:
     """sha256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def data_digest(items: Iterable, folder: str) -> str:
-    """A digest of images and their classes, in order, whatever root they lie under.
-
-    Args:
-        items: Dassl's Datum.
-        folder: what the image paths are taken relative to.
-    """
-    digest = hashlib.sha256()
-    for item in items:
-        path = os.path.relpath(item.impath, folder) if folder else item.impath
-        digest.update(f"{path}\t{item.label}\t{item.classname}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def _version(package: str) -> str | None:
@@ -73,9 +62,10 @@ def _git_commit() -> str | None:
 
 
 def _peak_memory(device: torch.device) -> dict[str, int]:
-    """Bytes: of this process without its workers, and of tensors on the device."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    memory = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    """Bytes: of this process without its workers where it is known, and of tensors on the device."""
+    unit, memory = 1 if sys.platform == "darwin" else 1024, {}
+    if resource is not None:
+        memory["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     if device.type == "cuda":
         memory["device"] = torch.cuda.max_memory_allocated(device)
     return memory
@@ -88,8 +78,7 @@ def write_manifest(trainer: Any, test_seconds: float) -> None:
         trainer: the trainer that has been tested.
         test_seconds: how long the test took.
     """
-    dataset, device, epochs = trainer.dm.dataset, trainer.device, trainer.curves.epochs
-    folder = getattr(dataset, "dataset_dir", "")
+    device, epochs = trainer.device, trainer.curves.epochs
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     checkpoint = trainer.tested_checkpoint
     manifest = {
@@ -107,11 +96,7 @@ def write_manifest(trainer: Any, test_seconds: float) -> None:
         "seed": trainer.cfg.SEED,
         "digests": {
             "backbone": trainer.model.clip.fingerprint,
-            **{
-                part: data_digest(getattr(dataset, part), folder)
-                for part in ("train_x", "val", "test")
-                if getattr(dataset, part)
-            },
+            **dict(pictures.digests(trainer.dm.dataset, ("train_x", "val", "test"))),
         },
         "checkpoint": checkpoint and {"path": str(checkpoint), "sha256": file_digest(checkpoint)},
         "training": {
@@ -121,8 +106,8 @@ def write_manifest(trainer: Any, test_seconds: float) -> None:
         },
         "test_seconds": test_seconds,
         "peak_memory_bytes": _peak_memory(device),
-        "config": plain_config(trainer.cfg),
+        "config": used_config(trainer.cfg),
     }
     text = json.dumps(manifest, indent=2)
     path = Path(trainer.cfg.OUTPUT_DIR, MANIFEST_FILE)
-    write_atomically(path, lambda temporary: temporary.write_text(text + "\n"))
+    write_atomically(path, lambda temporary: temporary.write_text(f"{text}\n", encoding="utf-8"))

@@ -26,12 +26,12 @@ from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
 from prompting.prompted_clip import PromptedCLIP, TextTeacher
 
-from . import resume
+from . import resume, run_folder
 from .config import options
 from .curves import Curves
 from .manifest import write_manifest
 from .periodic_tests import PeriodicTests
-from .results import claim_folder, plain_config, write_results
+from .results import used_config, write_results
 
 
 def known_trainers(base: type[PromptTrainer] | None = None) -> Iterator[type[PromptTrainer]]:
@@ -123,6 +123,7 @@ class PromptTrainer(TrainerX):
         return options(self.cfg, node, self.nodes()[node])
 
     def check_cfg(self, cfg) -> None:
+        run_folder.check(cfg)
         # the device is not set when Dassl asks; precision on this device is checked in build_model
         if len(cfg.INPUT.SIZE) != 2:
             raise InputError(f"INPUT.SIZE is {cfg.INPUT.SIZE}: expected (height, width)")
@@ -137,6 +138,7 @@ class PromptTrainer(TrainerX):
         self.precision = resolve_precision(self.options.PREC, self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
         clip = load_clip(cfg.MODEL.BACKBONE.NAME)
+        self.trains, self.resumed_from = False, cfg.OUTPUT_DIR
         self.epoch = -1  # of the prompts as they are: no epoch is done yet
         self.curves = Curves()
         self.periodic_tests: PeriodicTests | None = None
@@ -172,9 +174,15 @@ class PromptTrainer(TrainerX):
     # -- training -----------------------------------------------------------------------------------
 
     def before_train(self) -> None:
-        claim_folder(self.cfg)
+        if getattr(self.dm.dataset, "test_only", False):
+            raise InputError(
+                f"{self.cfg.DATASET.NAME} has test images, but no training images: it can be tested "
+                "on (--eval-only), not trained on. Add training images to train"
+            )
+        self.trains = True
+        run_folder.begin(self.cfg, "training", self.dm.dataset)
         super().before_train()
-        self.curves.resume(self.cfg.RESUME or self.output_dir, self.start_epoch)
+        self.curves.resume(self.resumed_from, self.start_epoch)
 
     def run_epoch(self) -> None:
         learning_rate = self.get_current_lr()
@@ -266,13 +274,14 @@ class PromptTrainer(TrainerX):
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
         """Evaluate a split ("test" or "val"), write results.json, and return the first metric."""
-        claim_folder(self.cfg)
         self.set_model_mode("eval")
         self.evaluator.reset()
         split = split or self.cfg.TEST.SPLIT
         if split == "val" and self.val_loader is None:
             print("There is no validation split; testing on the test split")
             split = "test"
+        if not self.trains:
+            run_folder.begin(self.cfg, "test", self.dm.dataset, [split])
         loader = self.val_loader if split == "val" else self.test_loader
         print(f"Evaluate on the *{split}* set")
         total, start = 0, time.perf_counter()
@@ -295,6 +304,7 @@ class PromptTrainer(TrainerX):
         return {
             "method": type(self).__name__,
             "backbone": self.model.clip.fingerprint,
+            "earlier_backbone": self.model.clip.earlier_fingerprint,
             **self.model.template.describe(),
             **self.model.prompt_learner.describe(),
             # contexts of one class mean nothing to another
@@ -317,7 +327,7 @@ class PromptTrainer(TrainerX):
                 "backbone_name": self.cfg.MODEL.BACKBONE.NAME,
                 "dataset": self.cfg.DATASET.NAME,
                 "classnames": list(self.dm.dataset.classnames),
-                "config": plain_config(self.cfg),
+                "config": used_config(self.cfg),
                 "final": epoch + 1 == self.max_epoch and not model_name,
             },
         }
@@ -336,7 +346,14 @@ class PromptTrainer(TrainerX):
         if not directory:
             print("load_model was given no directory: the prompts stay as they are")
             return
-        path = checkpoints.locate(Path(directory, self.checkpoint_name), epoch)
+        folder = run_folder.prompts_folder(Path(directory), self.checkpoint_name)
+        path = checkpoints.locate(folder, epoch)
+        wants_best = epoch is None and self.cfg.TEST.FINAL_MODEL == "best_val"
+        if wants_best and path.name != checkpoints.BEST_FILE:
+            raise InputError(
+                f"TEST.FINAL_MODEL is best_val, but {folder} holds no {checkpoints.BEST_FILE}: no "
+                "epoch was validated. Give --load-epoch, or TEST.FINAL_MODEL last_step"
+            )
         checkpoint = checkpoints.load(path)
         self._load_learned(path, checkpoint)
         self.tested_checkpoint = path
@@ -354,21 +371,34 @@ class PromptTrainer(TrainerX):
 
     def resume_model_if_exist(self, directory) -> int:
         """Go on at the last whole epoch of a folder; a finished run is loaded and not trained on."""
-        final = Path(
-            directory, self.checkpoint_name, checkpoints.FINAL_FILE.format(epoch=self.max_epoch)
-        )
-        path = self._resume_path(directory)
-        if path.is_file():
-            state = resume.load(path, self.identity)
-            self.load_resume_state(state)
-            print(f"Resuming from {path}: {state['epoch']} of {self.max_epoch} epochs are done")
-            return state["epoch"]
-        if final.is_file():
-            self._load_learned(final, checkpoints.load(final))
-            self.epoch = self.max_epoch - 1
-            print(f"{final} is finished: nothing is left to train")
-            return self.max_epoch
+        # a run that went on from another folder and was killed goes on from its own
+        for folder in dict.fromkeys((str(self.output_dir), str(directory))):
+            self.resumed_from = folder
+            if epochs_done := self._resume_from(Path(folder, self.checkpoint_name)):
+                return epochs_done
+        if self.cfg.RESUME:
+            raise InputError(f"--resume {directory}: there is no whole epoch to go on from")
         return 0
+
+    def _resume_from(self, folder: Path) -> int:
+        """Restore what a folder of checkpoints holds; the number of epochs done."""
+        path = folder / resume.RESUME_FILE
+        final = folder / checkpoints.FINAL_FILE.format(epoch=self.max_epoch)
+        if path.is_file():
+            state = resume.load(path, self.identity, self.max_epoch)
+            with resume.damage_named(path):
+                resume.check_shapes(path, state, self.learned.tensors(), self.optim)
+                self.load_resume_state(state)
+            done = state["epoch"]
+            print(f"Resuming from {path}: {done} of {self.max_epoch} epochs are done")
+        elif final.is_file():
+            self._load_learned(final, checkpoints.load(final))
+            done, self.epoch = self.max_epoch, self.max_epoch - 1
+            print(f"{final} is finished: nothing is left to train")
+        else:
+            return 0
+        run_folder.bring_best(folder, Path(self.output_dir, self.checkpoint_name))
+        return done
 
     def _resume_path(self, directory) -> Path:
         return Path(directory, self.checkpoint_name, resume.RESUME_FILE)
@@ -380,7 +410,7 @@ class PromptTrainer(TrainerX):
             "epoch": self.epoch + 1,
             "learned": self.learned.copy(),
             "optimizer": self.optim.state_dict(),
-            "scheduler": self.sched.state_dict(),
+            "scheduler": resume.scheduler_state(self.sched),
             "scaler": self.scaler.state_dict(),
             "best_result": float(self.best_result),
             "random": resume.random_state(),
@@ -388,10 +418,10 @@ class PromptTrainer(TrainerX):
 
     def load_resume_state(self, state: dict[str, Any]) -> None:
         """Restore what `resume_state` gave."""
-        path = self._resume_path(self.cfg.RESUME or self.output_dir)
+        path = self._resume_path(self.resumed_from)
         self.learned.load(path, state["learned"], ours=True)
         self.optim.load_state_dict(state["optimizer"])
-        self.sched.load_state_dict(state["scheduler"])
+        resume.restore_scheduler(self.sched, state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.best_result = state["best_result"]
         resume.set_random_state(state["random"])

@@ -1,18 +1,18 @@
-"""A run's folder: which configuration made it, and the numbers of its tests."""
+"""The numbers of a run's tests, and whether two configurations describe one experiment."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from prompting.checkpoints import write_atomically
+from prompting.files import write_atomically
 
-CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.json"
 
 # keys in which two runs of one experiment may differ
@@ -24,7 +24,10 @@ _IRRELEVANT = (
     "DATALOADER.NUM_WORKERS",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
-    "TEST.",
+    "TEST.EVERY",
+    "TEST.NO_TEST",
+    "TEST.PER_CLASS_RESULT",
+    "TEST.COMPUTE_CMAT",
 )
 
 
@@ -40,42 +43,78 @@ def plain_config(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        elif not f"{prefix}{key}".startswith(_IRRELEVANT):
-            flat[f"{prefix}{key}"] = value
-    return flat
+def used_config(cfg: CfgNode) -> dict[str, Any]:
+    """`plain_config` without the nodes of other methods: what a run keeps of its configuration."""
+    config = plain_config(cfg)
+    nodes = _used_nodes(cfg.TRAINER.NAME)
+    if nodes is not None:
+        config["TRAINER"] = {
+            key: value
+            for key, value in config["TRAINER"].items()
+            if key in nodes or not isinstance(value, Mapping)
+        }
+    return config
 
 
-def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The keys, with both values, in which two configurations describe different experiments."""
+def default_config() -> CfgNode:
+    """Dassl's configuration with what the trainers add to it."""
+    from . import extend_cfg
+
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    return cfg
+
+
+def differing_keys(
+    old: Mapping[str, Any], new: Mapping[str, Any], defaults: CfgNode | None = None
+) -> list[str]:
+    """The keys, with both values, in which two configurations describe different experiments.
+
+    Nodes of methods that the runs do not use are left out, whoever wrote them. A key that one side
+    lacks, since it is newer than that side, counts as today's default.
+
+    Args:
+        old, new: configurations as `plain_config` or `used_config` gives them.
+        defaults: of all keys; without it, `default_config`.
+    """
     old, new = _flat(old), _flat(new)
+    if old == new:
+        return []
+    known = _flat(plain_config(defaults or default_config()))
+    nodes = {old.get("TRAINER.NAME"), new.get("TRAINER.NAME")}
+    used = {node for name in nodes for node in _used_nodes(name) or ()}
     return [
-        f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
+        f"{key} was {was!r} and is {now!r}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        if (was := old.get(key, known.get(key))) != (now := new.get(key, known.get(key)))
+        and (_node(key) is None or not used or _node(key) in used)
     ]
 
 
-def claim_folder(cfg: CfgNode) -> None:
-    """Make the output folder this configuration's own.
+def _used_nodes(trainer: str | None) -> tuple[str, ...] | None:
+    """The nodes of TRAINER that a trainer reads; None for a trainer of others."""
+    if trainer not in TRAINER_REGISTRY.registered_names():
+        return None
+    nodes = getattr(TRAINER_REGISTRY.get(trainer), "nodes", None)
+    return nodes and tuple(nodes())
 
-    Raises:
-        ValueError: another configuration made it; names the keys that differ.
-    """
-    path = Path(cfg.OUTPUT_DIR, CONFIG_FILE)
-    config = plain_config(cfg)
-    if path.is_file():
-        if differing := differing_keys(yaml.safe_load(path.read_text()), config):
-            raise ValueError(
-                f"{path.parent} holds a run with another configuration: {'; '.join(differing)}. "
-                "Choose another --output-dir, or move that folder away"
-            )
-        return
-    write_atomically(path, lambda temporary: temporary.write_text(yaml.safe_dump(config)))
+
+def _node(key: str) -> str | None:
+    """COOP for TRAINER.COOP.N_CTX; None for what belongs to no method."""
+    first, *rest = key.split(".")
+    return rest[0] if first == "TRAINER" and len(rest) > 1 else None
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in _items(config) if not key.startswith(_IRRELEVANT)}
+
+
+def _items(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _items(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
 
 
 def write_results(trainer: Any, split: str, total: int, metrics: Mapping[str, float]) -> None:
@@ -91,7 +130,9 @@ def write_results(trainer: Any, split: str, total: int, metrics: Mapping[str, fl
         "epoch": trainer.epoch + 1,
         "total": total,
         "metrics": {name: float(value) for name, value in metrics.items()},
-        "config": plain_config(cfg),
+        "config": used_config(cfg),
     }
     text = json.dumps(results, indent=2)
-    write_atomically(Path(cfg.OUTPUT_DIR, RESULTS_FILE), lambda t: t.write_text(text + "\n"))
+    write_atomically(
+        Path(cfg.OUTPUT_DIR, RESULTS_FILE), lambda t: t.write_text(f"{text}\n", encoding="utf-8")
+    )

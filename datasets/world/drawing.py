@@ -2,7 +2,7 @@
 
 Pictures go to FOLDER/images, the split to FOLDER/split_builtin.json, and last of all FOLDER/drawn.json
 says which world they are from. Every file appears whole or not at all, so an interrupted drawing is
-gone on with, and processes that draw the same set at once do each other no harm.
+gone on with; a process that finds another one drawing the same set waits for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from ..files import write_bytes, write_json
+from ..errors import NoPermissionError
+from ..files import alone, remove_leftovers, write_bytes, write_json
 from .sets import SETS, WorldSet
 
 WORLD = 2
@@ -57,17 +58,20 @@ def draw_set(world_set: WorldSet, folder: str | Path, processes: int | None = No
         processes: how many draw at once; None takes what is worth while, at most the processors.
 
     Raises:
-        PermissionError: the set is missing or incomplete, and the folder cannot be written.
+        NoPermissionError: the set is missing or incomplete, and the folder cannot be written.
     """
     folder, split = Path(folder), list_split(world_set)
     if _is_complete(folder, split):
         return
     try:
-        _draw_missing(world_set, folder, split, processes)
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            if not _is_complete(folder, split):
+                _draw_missing(world_set, folder, split, processes)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise PermissionError(
+        raise NoPermissionError(
             f"The built-in set {world_set.key!r} has to be drawn into {folder}, which cannot be "
             f"written ({error}). Give a data root that can be written (--root FOLDER), or have someone "
             "who may write there run `python -m datasets.world.drawing --root FOLDER` once."
@@ -103,7 +107,9 @@ def _draw_missing(
     world_set: WorldSet, folder: Path, split: dict[str, list[list]], processes: int | None
 ) -> None:
     images, begun = folder / IMAGES, folder / BEGUN
-    images.mkdir(parents=True, exist_ok=True)
+    images.mkdir(exist_ok=True)
+    for written in (folder, *filter(Path.is_dir, images.iterdir())):
+        remove_leftovers(written)
     if begun.is_file() and begun.read_text(encoding="utf-8") == str(WORLD):
         wanted = _missing(folder, split)
     else:
@@ -121,6 +127,8 @@ def _draw_missing(
     done = Parallel(n_jobs=processes, return_as="generator")(jobs)
     for _ in tqdm(done, f"drawing {world_set.key}", len(jobs), unit="class", disable=None):
         pass
+    if hasattr(os, "sync"):
+        os.sync()  # all pictures at once; the mark below says that they are on the disk
     write_json(split, folder / SPLIT)
     write_json(_mark(split), folder / MARK)
 
@@ -129,7 +137,8 @@ def _draw_class(world_set: WorldSet, images: Path, label: int, indices: list[int
     for index in indices:
         memory = io.BytesIO()
         world_set.draw(label, index).save(memory, "PNG")
-        write_bytes(memory.getvalue(), images / image_path(world_set.classes[label], index))
+        path = images / image_path(world_set.classes[label], index)
+        write_bytes(memory.getvalue(), path, durable=False)
 
 
 def main() -> None:

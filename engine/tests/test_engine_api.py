@@ -12,7 +12,7 @@ from dassl.data.datasets import build_dataset
 from dassl.engine import build_trainer
 from dassl.evaluation import build_evaluator
 from dassl.modeling import build_backbone, build_head, build_network
-from dassl.utils import Registry, check_availability
+from dassl.utils import InputError, Registry, check_availability
 from yacs.config import CfgNode
 
 NAMES = {
@@ -101,6 +101,7 @@ def test_defaults_are_dassl_s():
         "OPTIM.NAME": "adam",
         "OPTIM.LR": 3e-4,
         "OPTIM.SGD_DAMPNING": 0,
+        "OPTIM.ADAM_EPS": 1e-8,
         "OPTIM.STEPSIZE": (-1,),
         "OPTIM.WARMUP_EPOCH": -1,
         "OPTIM.WARMUP_RECOUNT": True,
@@ -117,6 +118,42 @@ def test_defaults_are_dassl_s():
 def test_a_configuration_is_a_copy():
     get_cfg_default().OPTIM.LR = 1.0
     assert get_cfg_default().OPTIM.LR == 3e-4
+
+
+def test_a_configuration_s_lists_are_copies_too():
+    get_cfg_default().INPUT.PIXEL_MEAN.append(1.0)
+    assert len(get_cfg_default().INPUT.PIXEL_MEAN) == 3
+
+
+def test_a_yaml_file_is_merged_into_plugins_nodes_too(tmp_path):
+    cfg = get_cfg_default()
+    cfg.TRAINER.COOP = CfgNode({"N_CTX": 16, "DEEP": CfgNode({"PREC": "fp16"})})
+    path = tmp_path / "some.yaml"
+    path.write_text("OPTIM: {LR: 0.5}\nTRAINER: {COOP: {N_CTX: 4, DEEP: {PREC: fp32}}}\n")
+    cfg.merge_from_file(str(path))
+    assert (cfg.OPTIM.LR, cfg.TRAINER.COOP.N_CTX, cfg.TRAINER.COOP.DEEP.PREC) == (0.5, 4, "fp32")
+    other = cfg.clone()
+    other.OPTIM.LR = 0.25
+    cfg.merge_from_other_cfg(other)
+    assert cfg.OPTIM.LR == 0.25
+
+
+def test_a_configuration_in_python_is_not_executed(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ncfg = {{'SEED': 1}}\n")
+    with pytest.raises(InputError, match=r"x\.py.*expected YAML"):
+        get_cfg_default().merge_from_file(str(path))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"OPTIM: [1\n", b"OPTIM:\n\tLR: 1\n", b"- 1\n", b"A: \xff"]
+)
+def test_a_damaged_configuration_is_named(tmp_path, content):
+    path = tmp_path / "half.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"half\.yaml"):
+        get_cfg_default().merge_from_file(str(path))
 
 
 def test_clean_cfg_keeps_one_trainer_s_node():

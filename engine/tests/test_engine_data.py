@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DatasetBase, Datum
 from dassl.data.samplers import build_sampler
 from dassl.data.transforms import AVAI_CHOICES, INTERPOLATION_MODES, build_transform
+from dassl.utils import InputError, read_image
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -107,11 +110,18 @@ def test_archives_are_unpacked_where_they_lie(tmp_path):
     base.download_data(f"file://{archive}", str(target), from_gdrive=False)
     assert (tmp_path / "root" / "a.txt").read_text() == "content"
 
+    content = bytearray(Path(archive).read_bytes())
+    content[-6] ^= 1  # in the checksum, which the unpacked files do not need
+    Path(archive).write_bytes(content)
+    with pytest.raises(InputError, match="CRC"):
+        base.download_data(f"file://{archive}", str(tmp_path / "flipped" / "data.tar.gz"), False)
+    assert not (tmp_path / "flipped" / "a.txt").exists()
+
     page = tmp_path / "page.html"
     page.write_text("Quota exceeded")
-    with pytest.raises(RuntimeError, match="cannot be unpacked"):
+    with pytest.raises(InputError, match="cannot be unpacked"):
         base.download_data(f"file://{page}", str(tmp_path / "bad" / "x.zip"), from_gdrive=False)
-    with pytest.raises(RuntimeError, match="by hand"):
+    with pytest.raises(InputError, match="by hand"):
         base.download_data(f"file://{tmp_path}/absent", str(tmp_path / "y.zip"), from_gdrive=False)
     assert not (tmp_path / "y.zip").exists()
 
@@ -472,7 +482,7 @@ def test_bad_images_are_named(make_cfg, tmp_path, workers):
     loader = build_data_loader(cfg, data_source=[Datum(str(path))], tfm=transform, is_train=False)
     missing = loading_error(loader)
     assert isinstance(missing, FileNotFoundError)
-    assert re.search(r"(?s)DATASET\.ROOT.*bird\.jpg", str(missing))
+    assert re.search(r"bird\.jpg.*DATASET\.ROOT", str(missing))
     path.write_bytes(b"not an image")
     damaged = loading_error(loader)
     assert not isinstance(damaged, FileNotFoundError)
@@ -487,6 +497,53 @@ def test_a_truncated_image_is_named(make_cfg, image_folder, tmp_path):
     with pytest.raises(OSError, match=r"cut\.png.*fetch it again") as error:
         dataset[0]
     assert error.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.pgm"])
+def test_16_bit_pictures_are_scaled(tmp_path, name):
+    values = np.linspace(0, 65535, 24 * 20).astype(np.uint16).reshape(20, 24)
+    if name.endswith(".pgm"):
+        (tmp_path / name).write_bytes(b"P5 24 20 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(tmp_path / name)
+    image = read_image(str(tmp_path / name))
+    assert image.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(image)[..., 1], values >> 8)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.int32, "whole"), (np.float32, "real")])
+def test_pictures_of_no_known_range_are_refused(tmp_path, dtype, kind):
+    path = tmp_path / "depth.tif"
+    Image.fromarray(np.arange(480, dtype=dtype).reshape(20, 24)).save(path)
+    with pytest.raises(InputError, match=rf"depth\.tif.*32-bit {kind} numbers.*8 or 16 bits"):
+        read_image(str(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png.*no ordinary file"):
+        read_image(str(tmp_path / "x.png"))
+
+
+def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):
+    Image.new("L", (64, 64)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    with pytest.raises(InputError, match=r"bomb\.png.*decompression bomb"):
+        read_image(str(tmp_path / "bomb.png"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_worker_says_is_one_line(make_cfg, tmp_path, workers):
+    cfg = make_cfg("DATALOADER.NUM_WORKERS", workers)
+    (tmp_path / "bird.jpg").write_bytes(b"not an image")
+    data = [Datum(str(tmp_path / "bird.jpg"))]
+    transform = build_transform(cfg, is_train=False)
+    loader = build_data_loader(cfg, data_source=data, tfm=transform, is_train=False)
+    error = loading_error(loader)
+    assert isinstance(error, InputError)
+    assert str(error).startswith('Cannot read the image "')
+    assert "\n" not in str(error)
 
 
 def test_the_summary_lists_the_sizes(make_cfg, capsys):

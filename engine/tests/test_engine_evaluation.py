@@ -71,6 +71,19 @@ def test_confusion_matrix(make_cfg, tmp_path):
     torch.testing.assert_close(matrix, torch.tensor(expected, dtype=torch.float64))
 
 
+def test_the_confusion_matrix_has_all_classes_whichever_are_tested(make_cfg, tmp_path):
+    evaluator = Classification(make_cfg("TEST.COMPUTE_CMAT", True))
+    mo = torch.zeros(3, 5)
+    mo[0, 1] = mo[1, 3] = mo[2, 3] = 1
+    evaluator.process(mo, torch.tensor([1, 1, 3]))
+    evaluator.evaluate()
+    matrix = torch.load(tmp_path / "output" / "cmat.pt", weights_only=True)
+    expected = torch.zeros(5, 5, dtype=torch.float64)
+    expected[1, 1] = expected[1, 3] = 0.5
+    expected[3, 3] = 1
+    torch.testing.assert_close(matrix, expected)
+
+
 def test_reset_forgets(make_cfg):
     evaluator, _ = evaluated(make_cfg())
     evaluator.reset()

@@ -145,7 +145,8 @@ def test_unknown_schedules_are_refused(options, message):
 )
 def test_optimizers_take_their_options(name, kind):
     optimizer = build_optimizer(
-        nn.Linear(2, 2), optim_cfg("NAME", name, "MOMENTUM", 0.7, "ADAM_BETA1", 0.8)
+        nn.Linear(2, 2),
+        optim_cfg("NAME", name, "MOMENTUM", 0.7, "ADAM_BETA1", 0.8, "ADAM_EPS", 1e-3),
     )
     assert type(optimizer).__name__ == kind
     options = optimizer.defaults
@@ -155,6 +156,7 @@ def test_optimizers_take_their_options(name, kind):
         assert options["momentum"] == 0.7
     else:
         assert options["betas"] == (0.8, 0.999)
+        assert options["eps"] == 1e-3
     if kind == "Adam":
         assert options["amsgrad"] == (name == "amsgrad")
 
@@ -170,6 +172,29 @@ def test_optimizers_take_parameters_and_groups():
         layer, cfg, param_groups=[{"params": [layer.weight], "lr": 1.0}, {"params": [layer.bias]}]
     ).param_groups
     assert [group["lr"] for group in groups] == [1.0, 0.0025]
+
+
+def test_groups_keep_the_ratio_of_their_own_rates_after_a_common_warmup():
+    layer = nn.Linear(2, 3)
+    cfg = optim_cfg("NAME", "adam", "MAX_EPOCH", 4)
+    groups = [{"params": [layer.weight], "lr": 6.5 * cfg.LR}, {"params": [layer.bias]}]
+    optimizer = build_optimizer(groups, cfg)
+    scheduler = build_lr_scheduler(optimizer, cfg)
+    measured = []
+    for _ in range(4):
+        measured.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    assert measured[0] == [1e-5, 1e-5]
+    for (head, prompt), expected in zip(measured[1:], REFERENCE_RATES[4][1:], strict=True):
+        assert prompt == pytest.approx(expected)
+        assert head == pytest.approx(6.5 * expected)
+
+
+def test_an_optim_node_of_a_plugin_needs_no_eps():
+    cfg = optim_cfg("NAME", "adam")
+    del cfg["ADAM_EPS"]
+    assert build_optimizer(nn.Linear(2, 2), cfg).defaults["eps"] == 1e-8
 
 
 def test_staged_rates():

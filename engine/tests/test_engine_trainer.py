@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import builtins
 import io
+import multiprocessing
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import pytest
 import torch
 from dassl.data import DataManager
 from dassl.engine import TRAINER_REGISTRY, SimpleNet, TrainerX, TrainerXU, build_trainer
+from dassl.engine.trainer import stop_workers
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_checkpoint, setup_logger
+from dassl.utils import InputError, load_checkpoint, setup_logger
 from torch import nn
 from torch.nn import functional as F
 
@@ -237,8 +240,62 @@ def test_validation_uses_the_validation_images(make_cfg, capsys):
     trainer.test()
     assert "Evaluate on the *val* set" in capsys.readouterr().out
     without = build_trainer(make_cfg("TRAINER.NAME", "PlainClassifier", "DATASET.VAL_PERCENT", 0.0))
-    without.test(split="val")
-    assert "Evaluate on the *test* set" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r'"val".*ToyColours has no validation images'):
+        without.test(split="val")
+    with pytest.raises(InputError, match='no split "train"'):
+        trainer.test(split="train")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (("TEST.FINAL_MODEL", "best_val"), "TEST.FINAL_MODEL is best_val.*no validation images"),
+        (("TEST.SPLIT", "val"), '"val".*no validation images'),
+        (("OPTIM.MAX_EPOCH", 0), "OPTIM.MAX_EPOCH is 0, so nothing would be trained"),
+        (("OPTIM.MAX_EPOCH", -3), "OPTIM.MAX_EPOCH is -3"),
+    ],
+)
+def test_training_that_cannot_be_meant_is_refused_before_it_writes(
+    make_cfg, tmp_path, pairs, message
+):
+    cfg = make_cfg("TRAINER.NAME", "PlainClassifier", "DATASET.VAL_PERCENT", 0.0, *pairs)
+    trainer = build_trainer(cfg)
+    with pytest.raises(InputError, match=message):
+        trainer.train()
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("INPUT.SIZE", (16,), r"\(16,\); expected 2 numbers"),
+        ("INPUT.SIZE", (16, 0), "expected 1 or more"),
+        ("INPUT.PIXEL_MEAN", [0.5], "expected 3 numbers"),
+        ("INPUT.PIXEL_MEAN", [0.5, float("nan"), 0.5], "expected finite numbers"),
+        ("INPUT.PIXEL_STD", [0.5, 0.5], "expected 3 numbers"),
+        ("INPUT.PIXEL_STD", [0.5, 0.0, 0.5], "or more"),
+        ("INPUT.TRANSFORMS", ("random_flipp",), 'do you mean "random_flip"'),
+        ("INPUT.INTERPOLATION", "cubic", 'do you mean "bicubic"'),
+        ("INPUT.GB_K", 4, "odd"),
+        ("INPUT.RGS_P", 1.5, "0 to 1"),
+        ("DATALOADER.NUM_WORKERS", -2, "-1 or more"),
+        ("DATALOADER.K_TRANSFORMS", 0, "1 or more"),
+        ("DATALOADER.TRAIN_X.BATCH_SIZE", 0, "1 or more"),
+        ("DATALOADER.TEST.BATCH_SIZE", -4, "1 or more"),
+        ("MODEL.INIT_WEIGHTS", "nowhere.pth", r'"nowhere\.pth", but there is no such file'),
+        ("OPTIM.LR", -0.1, "0 or more"),
+        ("OPTIM.LR", float("inf"), "0 or more"),
+        ("OPTIM.NAME", "sdg", 'do you mean "sgd"'),
+        ("OPTIM.STEPSIZE", (), "is empty"),
+        ("TRAIN.PRINT_FREQ", 0, "1 or more"),
+        ("TEST.FINAL_MODEL", "best_vall", 'do you mean "best_val"'),
+        ("TEST.SPLIT", "train", "there are test, val"),
+    ],
+)
+def test_options_out_of_range_are_named(make_cfg, key, value, message):
+    cfg = make_cfg("DATASET.NAME", "NoSuchThing", key, value)
+    with pytest.raises(InputError, match=rf"{re.escape(key)} .*{message}"):
+        PlainClassifier(cfg)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +356,7 @@ def test_training_without_the_unlabelled_images_it_needs(make_cfg):
         trainer.train()
     cfg = make_cfg("TRAINER.NAME", "PlainSemiSupervised", "DATASET.NUM_LABELED", 6)
     cfg.TRAIN.COUNT_ITER = "all"
-    with pytest.raises(ValueError, match=r'"all".*smaller_one'):
+    with pytest.raises(InputError, match=r'"all".*smaller_one'):
         build_trainer(cfg).train()
 
 
@@ -340,6 +397,46 @@ def test_curves_are_written(make_cfg, tmp_path):
     assert len(events.Scalars("test/accuracy")) == 1
 
 
+def test_what_a_killed_run_was_writing_is_removed_at_the_next_start(make_cfg, tmp_path):
+    cfg = make_cfg("TRAINER.NAME", "PlainClassifier", "TEST.NO_TEST", True)
+    code = (
+        "import os; from dassl.utils.tools import atomic_write\n"
+        f"atomic_write({str(tmp_path / 'output' / 'model' / 'model.pth.tar-1')!r}, "
+        "lambda stream: os._exit(9))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    (left,) = (tmp_path / "output" / "model").iterdir()
+    (tmp_path / "output" / "model" / ".mine").write_text("")
+    build_trainer(cfg).train()
+    assert not left.exists()
+    assert (tmp_path / "output" / "model" / ".mine").exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_worker_lingers_however_training_ends(make_cfg, fails):
+    cfg = make_cfg("TRAINER.NAME", "PlainClassifier", "DATALOADER.NUM_WORKERS", 1)
+    trainer = build_trainer(cfg)
+    seen = []
+
+    def after_epoch():
+        seen.extend(multiprocessing.active_children())
+        if fails:
+            raise KeyboardInterrupt
+
+    trainer.after_epoch = after_epoch
+    error = None
+    try:
+        trainer.train()
+    except KeyboardInterrupt as raised:  # kept, as a debugger would, with all that it refers to
+        error = raised
+    assert (error is not None) is fails
+    assert seen
+    assert not multiprocessing.active_children()
+    assert trainer._writer is None
+    assert len(list(trainer.train_loader_x)) == 4  # it can be used again
+    stop_workers(trainer.train_loader_x)
+
+
 def test_two_models_under_one_trainer(make_cfg, tmp_path):
     class TwoModels(PlainClassifier):
         def build_model(self):
@@ -377,7 +474,7 @@ def test_two_models_under_one_trainer(make_cfg, tmp_path):
     assert {path.name for path in (tmp_path / "output").iterdir()} == {"backbone", "classifier"}
     trainer.save_model(1, trainer.output_dir)
     (tmp_path / "output" / "backbone" / "checkpoint").write_text("model.pth.tar-1\n")
-    with pytest.raises(RuntimeError, match="different epochs"):
+    with pytest.raises(InputError, match="different epochs"):
         trainer.resume_model_if_exist(trainer.output_dir)
 
 

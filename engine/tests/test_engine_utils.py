@@ -15,6 +15,7 @@ import torchvision_cpu
 from dassl.modeling import build_backbone, build_head
 from dassl.utils import (
     AverageMeter,
+    InputError,
     MetricMeter,
     check_isfile,
     collect_env_info,
@@ -62,6 +63,17 @@ def test_an_existing_log_is_kept(tmp_path, monkeypatch):
     assert logs.pop("log.txt") == "first\n"
     assert sorted(logs.values()) == ["second\n", "third\n"]
     assert all(re.match(r"log\.txt-\d{4}(-\d\d){5}", name) for name in logs)
+
+
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path, monkeypatch):
+    bytes_shown = io.BytesIO()
+    console = io.TextIOWrapper(bytes_shown, encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", console)
+    setup_logger(str(tmp_path))
+    print("flor caf\u00e9 \udcff")
+    sys.stdout.close()
+    assert bytes_shown.getvalue() == b"flor caf\\xe9 \\udcff\n"
+    assert (tmp_path / "log.txt").read_text("utf-8") == "flor caf\u00e9 \\udcff\n"
 
 
 def test_no_output_no_file(monkeypatch):
@@ -115,6 +127,8 @@ def test_seeds():
     assert draws() != first
     set_random_seed(3)
     assert draws() == first
+    with pytest.raises(InputError, match="seed is 4294967296; expected 0 to"):
+        set_random_seed(2**32)
 
 
 def test_environment_is_described():

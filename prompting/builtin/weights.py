@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..errors import InputError
+
 WEIGHTS = Path(__file__).with_name("builtin-vit-small.safetensors")
 TABLE = "token_embedding.weight"
 SEEN = "token_ids"
@@ -45,8 +47,7 @@ def read_weights(path: str | Path = WEIGHTS) -> dict[str, Tensor]:
     """The full state dict in OpenAI's layout, fp32, from the small file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a small file, or is damaged.
+        InputError: there is no such file, it is not a small file, or is damaged.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -54,12 +55,12 @@ def read_weights(path: str | Path = WEIGHTS) -> dict[str, Tensor]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         seen = state.pop(SEEN).long()
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise InputError(
             f"The built-in CLIP's weights are missing: {path}. They come with the repository: restore "
             "the file, or make it by `python -m pretraining.train`."
         ) from None
     except Exception as error:
-        raise ValueError(
+        raise InputError(
             f"{path} does not hold the built-in CLIP ({error}). Restore the file from the repository."
         ) from error
     state = {name: value.float() for name, value in state.items()}

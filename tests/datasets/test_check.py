@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
+from PIL import Image
 
 from datasets.check import check, check_pictures, main
+from datasets.pictures import UNREADABLE, flaw_of
 from datasets.recipe import Piece, Source
-from tests.datasets.miniature import TREES, class_folders
+from tests.datasets.miniature import TREES, class_folders, lines
 from tests.datasets.test_few_shot import SHARED
 
 FGVC = DATASET_REGISTRY.get("FGVCAircraft")
@@ -100,6 +104,67 @@ def test_own_pictures(tmp_path, capsys):
     (tmp_path / "train/cat/cat_0001.jpg").write_text("broken")
     report = check_pictures(str(tmp_path))
     assert report.problems == ["1 images cannot be read: train/cat/cat_0001.jpg."]
+
+
+def test_pictures_of_more_than_8_bits_are_named(tmp_path, capsys):
+    class_folders(tmp_path / "test", ["cat", "dog"], 1)
+    ramp = np.arange(240, dtype=np.float32).reshape(12, 20)
+    cat = tmp_path / "test/cat"
+    for name, pixels in {
+        "ct.png": ramp.astype(np.uint16) * 250,
+        "ct.tif": ramp.astype(np.uint16) * 250,
+        "deep.tif": ramp.astype(np.int32) * 10**6,
+        "float.tif": ramp / 240,
+    }.items():
+        Image.fromarray(pixels).save(cat / name)
+    (cat / "ct.pgm").write_bytes(b"P5 20 12 65535\n" + bytes(480))
+    assert main(["--pictures", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "3 images have 16 bits, which are scaled to 8: test/cat/ct.pgm, test/cat/ct.png" in out
+    assert "2 images have numbers of no known range" in out
+    assert "test/cat/deep.tif, test/cat/float.tif." in out
+    for name in ("deep.tif", "float.tif"):
+        (cat / name).unlink()
+    assert main(["--pictures", str(tmp_path)]) == 0
+    assert "3 images have 16 bits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_pipe_named_like_an_image_is_named_and_not_waited_for(decode, small_fgvc):
+    image = min((small_fgvc / "fgvc_aircraft/images").iterdir())
+    image.unlink()
+    os.mkfifo(image)
+    report = check("FGVCAircraft", FGVC, str(small_fgvc), decode)
+    assert report.problems == [f"1 images are missing: {image.name}."]
+    assert flaw_of(str(image)) == UNREADABLE
+
+
+def test_own_pictures_by_csv_and_class_names(tmp_path, capsys):
+    class_folders(tmp_path / "pictures", ["cat", "dog"], 2)
+    rows = ["path,label,split"]
+    for name in ("cat", "dog"):
+        rows += [
+            f"pictures/{name}/{name}_000{i}.jpg,{name},{s}" for i, s in ((0, "train"), (1, "test"))
+        ]
+    lines(tmp_path / "pictures.csv", rows)
+    command = ["--csv", str(tmp_path / "pictures.csv")]
+    assert main(command) == 0
+    lines(tmp_path / "names.txt", ["cat\tDog"])
+    assert main([*command, "--classnames", str(tmp_path / "names.txt")]) == 1
+    assert "'Dog' and 'dog'" in capsys.readouterr().out
+    (tmp_path / "pictures/cat/cat_0001.jpg").unlink()
+    assert main(command) == 1
+    assert "1 images are missing: pictures/cat/cat_0001.jpg." in capsys.readouterr().out
+
+
+def test_rules_of_runs_are_those_of_the_check(tmp_path):
+    dataset = DATASET_REGISTRY.get("EuroSAT")
+    TREES["EuroSAT"](tmp_path)
+    row = ["../../secret.jpg", 0, "Forest"]
+    split = {"train": [row], "val": [], "test": [row]}
+    (tmp_path / "eurosat/split_zhou_EuroSAT.json").write_text(json.dumps(split))
+    report = check("EuroSAT", dataset, str(tmp_path))
+    assert "outside of" in report.problems[1]
 
 
 def test_caltech101_is_complete_and_the_first_missing_file_is_named(tmp_path, capsys):

@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 import yaml
 from dassl.config import get_cfg_default
-from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+from dassl.data.datasets import DATASET_REGISTRY, Datum, build_dataset
 
 import datasets
 from datasets.catalogue import catalogue, find_datasets
+from datasets.errors import InputError
+from datasets.splits import find_missing
 from datasets.synsets import cache_dir, kept_listing
-from tests.datasets.miniature import TREES, class_folders, class_names, picture
+from tests.datasets.miniature import TREES, class_folders, class_names, lines, picture
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WITH_SPLIT_FILE = [name for name in TREES if DATASET_REGISTRY.get(name).split_file]
@@ -264,9 +266,9 @@ def test_no_permission(root, monkeypatch):
         with pytest.raises(PermissionError, match=r"No permission to list .*2750"):
             build(root, "EuroSAT")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "listdir", refuse)
+        patch.setattr(os, "scandir", refuse)
         with pytest.raises(PermissionError, match="No permission to list"):
-            build(root, "EuroSAT")
+            find_missing([Datum(impath="folder/a.jpg")])
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda *_: False)
         with pytest.raises(PermissionError, match=r"No permission to read .*eurosat"):
@@ -280,7 +282,7 @@ def test_split_naming_missing_images(root):
     gone = [f"Forest/gone_{i}.jpg" for i in range(5)]
     rows += [[path, 1, "Forest"] for path in gone]
     split = Path(made.dataset_dir, made.split_file)
-    split.write_text(json.dumps({"train": rows, "val": [], "test": []}))
+    split.write_text(json.dumps({"train": rows[1:], "val": [], "test": rows[:1]}))
     message = re.escape(f"{gone[0]}, {gone[1]}, {gone[2]} and 2 more")
     with pytest.raises(FileNotFoundError, match=f"5 of the images.*{message}"):
         build(root, "EuroSAT")
@@ -381,3 +383,248 @@ def test_no_file_of_a_dataset_imports_another_or_a_trainer():
             parts = {part for name in names for part in name.split(".")}
             assert not parts & {"trainers", "prompting", "protocols"}, path
             assert not parts & modules or path.stem == "__init__", path
+
+
+# What a split file may not say
+
+
+@pytest.fixture
+def eurosat_split(root):
+    """Writes EuroSAT's split file: the made split, after ``change`` of the content."""
+    TREES["EuroSAT"](root)
+    made = build(root, "EuroSAT")
+    rows = {
+        part: [[os.path.relpath(i.impath, made.image_dir), i.label, i.classname] for i in items]
+        for part, items in (("train", made.train_x), ("val", made.val), ("test", made.test))
+    }
+
+    def write(change, encoding="utf-8"):
+        content = json.loads(json.dumps(rows))
+        change(content)
+        Path(made.dataset_dir, made.split_file).write_text(json.dumps(content), encoding=encoding)
+        return content
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "path", ["../../secret.jpg", "Forest/../../../secret.jpg", "{}/secret.jpg"]
+)
+def test_split_naming_images_outside_of_the_dataset_is_refused(path, root, eurosat_split, tmp_path):
+    picture(root / "secret.jpg")
+    eurosat_split(lambda c: c["train"].append([path.format(root), 0, "Annual Crop Land"]))
+    with pytest.raises(
+        InputError, match=r"EuroSAT: 1 images lie outside of .*eurosat: \.\./secret"
+    ):
+        build(root, "EuroSAT")
+
+
+def test_lists_without_a_split_file_may_not_leave_the_dataset_either(root):
+    TREES["FGVCAircraft"](root)
+    picture(root / "secret.jpg")
+    variants = root / "fgvc_aircraft/images_variant_test.txt"
+    line = variants.read_text().splitlines()[0]
+    variants.write_text(f"{variants.read_text()}../../secret {line.split(' ', 1)[1]}\n")
+    with pytest.raises(InputError, match=r"outside of .*fgvc_aircraft"):
+        build(root, "FGVCAircraft")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["Forest/Forest_0000.jpg", 1, None],
+        ["Forest/Forest_0000.jpg", 1.5, "Forest"],
+        ["Forest/Forest_0000.jpg", True, "Forest"],
+        ["", 1, "Forest"],
+        [None, 1, "Forest"],
+        "abc",
+    ],
+)
+def test_split_with_a_row_that_is_none_is_refused(row, root, eurosat_split):
+    eurosat_split(lambda c: c["test"].append(row))
+    with pytest.raises(InputError, match=r"is not a split file .* is no \[image path, label"):
+        build(root, "EuroSAT")
+
+
+def test_split_with_names_that_are_one_to_the_text_encoder_is_refused(root, eurosat_split):
+    def rename(content):
+        for rows in content.values():
+            for row in rows:
+                row[2] = {0: "sea_lake", 2: "Sea lake"}.get(row[1], row[2])
+
+    eurosat_split(rename)
+    with pytest.raises(InputError, match=r"'sea_lake' and 'Sea lake' \(labels \[0, 2\]\)"):
+        build(root, "EuroSAT")
+
+
+def test_doubtful_images_of_a_published_split_are_said(root, eurosat_split, capsys):
+    def repeat(content):
+        content["test"].append(content["train"][0])
+        path, label, _ = content["train"][1]
+        names = {label: name for _, label, name in content["train"]}
+        content["train"].append([path, (label + 1) % 3, names[(label + 1) % 3]])
+
+    content = eurosat_split(repeat)
+    assert len(build(root, "EuroSAT").test) == len(content["test"])
+    out = capsys.readouterr().out
+    assert "EuroSAT: 1 images have several classes" in out
+    assert "EuroSAT: 1 training images are in val or test too" in out
+
+
+def test_names_that_imagenet_publishes_twice_are_said_and_kept(root, capsys):
+    TREES["ImageNetA"](root)
+    names = root / "imagenet-adversarial/classnames.txt"
+    names.write_text(names.read_text().replace("tiger shark", "Goldfish"))
+    assert build(root, "ImageNetA").classnames == ["goldfish", "Goldfish"]
+    assert capsys.readouterr().out.count("'goldfish' and 'Goldfish' (labels [0, 1])") == 1
+
+
+def test_split_without_training_images_can_only_be_tested(root, eurosat_split):
+    def empty(content):
+        content["train"], content["val"] = [], []
+
+    eurosat_split(empty)
+    dataset = build(root, "EuroSAT", 2)
+    assert dataset.test_only
+    assert dataset.train_x == dataset.test
+
+
+def test_only_sets_without_training_images_are_test_only(root):
+    for name in ("ImageNetA", "EuroSAT"):
+        TREES[name](root)
+        assert build(root, name).test_only == (name == "ImageNetA")
+
+
+def test_split_without_test_images_is_refused(root, eurosat_split):
+    eurosat_split(lambda c: c.update(test=[]))
+    with pytest.raises(InputError, match="no test images"):
+        build(root, "EuroSAT")
+
+
+def test_split_with_a_byte_order_mark(root, eurosat_split):
+    content = eurosat_split(lambda c: None, encoding="utf-8-sig")
+    assert len(build(root, "EuroSAT").train_x) == len(content["train"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_split_in_another_encoding(encoding, root, eurosat_split):
+    eurosat_split(lambda c: None, encoding=encoding)
+    with pytest.raises(InputError, match=r"split_zhou_EuroSAT\.json is not UTF-8.*Save it"):
+        build(root, "EuroSAT")
+
+
+def test_pipe_named_like_an_image(root, eurosat_split):
+    os.mkfifo(root / "eurosat/2750/Forest/pipe.png")
+    eurosat_split(lambda c: c["train"].append(["Forest/pipe.png", 1, "Forest"]))
+    with pytest.raises(InputError, match=r"1 of the images .*pipe\.png"):
+        build(root, "EuroSAT")
+    (root / "eurosat/split_zhou_EuroSAT.json").unlink()
+    with pytest.raises(InputError, match=r"is no file .*pipe\.png"):
+        build(root, "EuroSAT")
+
+
+def test_damaged_annotations_are_told_as_such(root):
+    TREES["FGVCAircraft"](root)
+    lines(root / "fgvc_aircraft/images_variant_val.txt", ["0034309"])
+    with pytest.raises(InputError, match=r"FGVCAircraft: the lists of images .*datasets\.check"):
+        build(root, "FGVCAircraft")
+    TREES["StanfordCars"](root)
+    (root / "stanford_cars/devkit/cars_meta.mat").write_bytes(b"MATLAB 5.0 MAT-file" * 30)
+    with pytest.raises(InputError, match="StanfordCars: the lists of images"):
+        build(root, "StanfordCars")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (["goldfish", "great white shark"], "'goldfish' does not begin with a synset"),
+        (["great white shark", "goldfish"], "'great white shark' does not begin with a synset"),
+        (["n01491361 tiger shark", "n01443537 goldfish"], "not in the order of the synsets"),
+    ],
+)
+def test_class_names_of_imagenet_that_are_wrong(content, message, root):
+    TREES["ImageNetA"](root)
+    lines(root / "imagenet-adversarial/classnames.txt", content)
+    with pytest.raises(InputError, match=rf"{message}.*datasets\.download ImageNet") as error:
+        build(root, "ImageNetA")
+    assert "Remove" not in str(error.value)
+
+
+def test_class_names_of_imagenet_with_a_byte_order_mark(root):
+    TREES["ImageNetV2"](root)
+    names = root / "imagenetv2/classnames.txt"
+    names.write_text(names.read_text(), encoding="utf-8-sig")
+    assert build(root, "ImageNetV2").classnames[0] == "tench"
+
+
+# The draw belongs to the run
+
+
+@pytest.fixture
+def output(tmp_path):
+    (tmp_path / "output").mkdir()
+    return tmp_path / "output"
+
+
+def drawn(dataset):
+    return [[(i.impath, i.label) for i in part] for part in (dataset.train_x, dataset.val)]
+
+
+def test_without_a_seed_a_run_that_goes_on_keeps_its_draw(root, output, tmp_path):
+    TREES["EuroSAT"](root)
+    first = build(root, "EuroSAT", 2, seed=-1, output=output)
+    for subset in ("all", "all", "base"):
+        again = build(root, "EuroSAT", 2, seed=-1, subset=subset, output=output)
+        kept = [[i for i in part if subset == "all" or i[1] < 2] for part in drawn(first)]
+        assert drawn(again) == kept
+    draws = set()
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+        other = build(root, "EuroSAT", 2, seed=-1, output=tmp_path / str(number))
+        draws.add(tuple(drawn(other)[0]))
+    assert len(draws) > 1
+    cfg = get_cfg_default()
+    cfg.merge_from_list(["DATASET.ROOT", str(root), "DATASET.NAME", "EuroSAT", "SEED", -1])
+    cfg.merge_from_list(["DATASET.NUM_SHOTS", 2, "OUTPUT_DIR", "", "RESUME", str(output)])
+    assert drawn(build_dataset(cfg)) == drawn(first)
+
+
+def test_a_kept_draw_whose_images_are_gone_is_refused(root, output):
+    TREES["EuroSAT"](root)
+    build(root, "EuroSAT", 2, seed=-1, output=output)
+    (draw,) = output.glob("draw_*.json")
+    content = json.loads(draw.read_text())
+    content["train"][0][0] = "Forest/gone.jpg"
+    draw.write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"1 of the images that this run drew .*: Forest/gone\.jpg"
+    ):
+        build(root, "EuroSAT", 2, seed=-1, output=output)
+    for damaged in ("{", "[]", '{"train": [[[]]], "val": null}'):
+        draw.write_text(damaged)
+        with pytest.raises(InputError, match="should hold the images that this run drew"):
+            build(root, "EuroSAT", 2, seed=-1, output=output)
+
+
+def test_the_record_of_a_draw_is_not_overwritten_by_another(root, output, capsys):
+    TREES["EuroSAT"](root)
+    build(root, "EuroSAT", 2, output=output)
+    (record,) = output.glob("few_shot_*.json")
+    before = record.read_bytes()
+    build(root, "EuroSAT", 2, output=output)
+    assert "other images" not in capsys.readouterr().out
+    for name in ("AnnualCrop", "Forest", "SeaLake"):
+        for i in range(20, 30):
+            picture(root / f"eurosat/2750/{name}/new_{i}.jpg")
+    build(root, "EuroSAT", 2, output=output)
+    assert record.read_bytes() == before
+    assert "lists other images than are drawn now" in capsys.readouterr().out
+
+
+def test_what_a_killed_run_left_of_its_draw_is_removed(root, output):
+    TREES["EuroSAT"](root)
+    for file in ("draw_EuroSAT_2shots.json", "few_shot_EuroSAT_all_2shots_seed-1.json"):
+        (output / f".{file}.{'0' * 32}").write_text("half")
+    (output / ".other").touch()
+    build(root, "EuroSAT", 2, seed=-1, output=output)
+    assert [p.name for p in output.iterdir() if p.name.startswith(".")] == [".other"]

@@ -16,15 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import datasets
-from datasets.few_shot import (
-    Splits,
-    check_classes,
-    draw_shots,
-    find_missing,
-    halve_classes,
-    read_split,
-)
-from datasets.files import write_json
+from datasets.draws import draw_shots
+from datasets.few_shot import halve_classes
+from datasets.splits import Splits, check_classes, find_missing, read_split
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = REPOSITORY.parent / "shared"
@@ -187,7 +181,10 @@ def test_split_that_is_not_one_is_refused(tmp_path):
         ([("a", 0), ("c", 2)], [], [], "without a gap.*labels without: 1"),
         ([("a", 0)], [], [("b", 1)], "each class needs training images"),
         ([("a", 0), ("b", 0)], [], [], "label 0 has several class names"),
-        ([("a", 0), ("a", 1)], [], [], r"labels \[0, 1\] are all called 'a'"),
+        ([("a", 0), ("a", 1)], [], [], r"these are one: 'a' and 'a' \(labels \[0, 1\]\)"),
+        ([("a_b", 0), ("A  b", 1)], [], [], "these are one: 'a_b' and 'A  b'"),
+        ([("a", 0), ("_", 1)], [], [], "label 1 has an empty class name, '_'"),
+        ([], [("a", 0)], [("b", 1)], "each class needs test images"),
         ([("a", -1), ("b", 0)], [], [], "labels start at 0"),
         ([("a", 0), ("b", 10**12)], [], [], "labels without: 1"),
     ],
@@ -206,12 +203,3 @@ def test_missing_images_are_found_without_asking_for_each(tmp_path):
     paths = [str(tmp_path / p) for p in ("a/1.jpg", "a/2.jpg", "b/1.jpg")]
     items = [Datum(impath=p, label=0, classname="a") for p in paths]
     assert find_missing(items) == paths[1:]
-
-
-def test_write_json_leaves_the_old_file_where_writing_fails(tmp_path):
-    path = tmp_path / "file.json"
-    write_json([1], str(path))
-    with pytest.raises(TypeError):
-        write_json([object()], str(path))
-    assert read_json(path) == [1]
-    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]

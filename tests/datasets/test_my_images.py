@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from dassl.utils import read_image
 from PIL import Image
 
 import datasets
+from datasets.check import main
+from datasets.errors import InputError
 from tests.datasets.miniature import class_folders, lines, picture
 
 
@@ -21,6 +26,9 @@ def build(shots=-1, subset="all", **options):
     datasets.extend_cfg(cfg)
     cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS, cfg.SEED, cfg.OUTPUT_DIR = "MyImages", shots, 1, ""
     cfg.DATASET.SUBSAMPLE_CLASSES = subset
+    if output := options.pop("OUTPUT", None):
+        output.mkdir()
+        cfg.OUTPUT_DIR = str(output)
     for key, value in options.items():
         cfg.DATASET[key] = str(value)
     return build_dataset(cfg)
@@ -70,6 +78,7 @@ def test_test_folder_alone_is_test_only(tmp_path):
     class_folders(tmp_path / "test", ["cat", "dog"], 3)
     dataset = build(16, DIR=tmp_path)
     assert len(dataset.test) == len(dataset.train_x) == 6
+    assert dataset.test_only
 
 
 def test_csv_with_split_relative_to_its_own_folder(two_level):
@@ -145,7 +154,10 @@ def test_formats_are_seen_as_published_code_sees_them(tmp_path):
     for name, image in read.items():
         assert image.mode == "RGB"
         assert image.size == (20, 12)  # the EXIF rotation is not applied
-        np.testing.assert_array_equal(np.asarray(image), as_it_decodes(paths[name]))
+        if name != "grey16.png":  # which is scaled to 8 bits; Pillow's convert() makes it white
+            np.testing.assert_array_equal(np.asarray(image), as_it_decodes(paths[name]))
+    sixteen = np.asarray(Image.open(paths["grey16.png"]))
+    np.testing.assert_array_equal(np.asarray(read["grey16.png"])[..., 0], sixteen >> 8)
     # Transparent pixels keep the colour that is stored under them.
     np.testing.assert_array_equal(np.asarray(read["alpha.png"]), np.asarray(read["colour.png"]))
 
@@ -195,7 +207,7 @@ def test_empty_class(two_level):
 
 def test_duplicate_class_names(two_level):
     lines(two_level / "names.txt", ["cat pet", "dog pet"])
-    with pytest.raises(ValueError, match=r"labels \[0, 1\] are all called 'pet'"):
+    with pytest.raises(ValueError, match=r"'pet' and 'pet' \(labels \[0, 1\]\)"):
         build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
 
 
@@ -238,3 +250,188 @@ def test_csv_naming_a_missing_image(tmp_path):
 def test_missing_csv(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pictures\.csv"):
         build(CSV=tmp_path / "pictures.csv")
+
+
+# Wrong data that would go unnoticed
+
+
+@pytest.mark.parametrize(
+    "names", [("red_fox", "red fox"), ("Bee", "bee"), ("cat", "cat "), ("a&amp;b", "A&b")]
+)
+def test_folders_that_are_one_class_to_the_text_encoder(names, tmp_path):
+    class_folders(tmp_path, ["owl", *names], 10)
+    with pytest.raises(InputError, match=re.escape(f"{names[0]!r}") + ".*labels"):
+        build(DIR=tmp_path)
+
+
+def table(folder, rows, encoding="utf-8"):
+    """A CSV file with these rows; those that name no image get one."""
+    for row in rows[1:]:
+        path = folder / row.split(",")[0]
+        if not path.exists():
+            picture(path)
+    (folder / "pictures.csv").write_text("\n".join(rows) + "\n", encoding=encoding)
+    return folder / "pictures.csv"
+
+
+GOOD = ["path,label,split", "a.jpg,cat,train", "b.jpg,dog,train", "c.jpg,cat,test"]
+
+
+def test_csv_labels_are_stripped(tmp_path):
+    rows = ["path, label ,split", "a.jpg,cat ,train", "b.jpg, dog,train ", "c.jpg,cat,Test", ",,"]
+    dataset = build(CSV=table(tmp_path, rows[:-1]))
+    assert dataset.classnames == ["cat", "dog"]
+    assert [len(p) for p in (dataset.train_x, dataset.test)] == [2, 1]
+    with open(tmp_path / "pictures.csv", "a") as file:
+        file.write(",,\n")
+    assert len(build(CSV=tmp_path / "pictures.csv").train_x) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("d.jpg,Cat,train", "these are one: 'Cat' and 'cat'"),
+        ("d.jpg,_,train", "empty class name, '_'"),
+        ("a.jpg,dog,train", r"1 images have several classes: a\.jpg"),
+        ("./a.jpg,cat,test", r"1 training images are in val or test too: a\.jpg"),
+        ("x/../a.jpg,cat,valid", r"1 training images are in val or test too: a\.jpg"),
+        ('d.jpg,"cat,train', "line 5: unexpected end of data"),
+    ],
+)
+def test_csv_rows_that_would_mislead(row, message, tmp_path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(InputError, match=message):
+        build(CSV=table(tmp_path, [*GOOD, row]))
+
+
+def test_csv_naming_an_image_twice_says_so(tmp_path, capsys):
+    assert len(build(CSV=table(tmp_path, [*GOOD, "a.jpg,cat,train"])).train_x) == 3
+    assert "1 images are listed more than once: a.jpg" in capsys.readouterr().out
+
+
+def test_csv_may_name_images_anywhere_and_it_is_said_once(tmp_path, capsys):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    picture(tmp_path / "elsewhere/d.jpg")
+    rows = [*GOOD, "../elsewhere/d.jpg,dog,train", f"{tmp_path}/elsewhere/e.jpg,dog,test"]
+    assert len(build(CSV=table(folder, rows)).train_x) == 3
+    assert capsys.readouterr().out.count("2 images lie outside of") == 1
+
+
+def test_csv_with_test_rows_alone_is_test_only(tmp_path):
+    rows = ["path,label,split", "a.jpg,cat,test", "b.jpg,dog,test"]
+    assert build(2, CSV=table(tmp_path, rows)).test_only
+    assert not build(CSV=table(tmp_path, GOOD)).test_only
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_csv_and_class_names_in_another_encoding(encoding, two_level):
+    path = table(two_level, [*GOOD, "d.jpg,bär,train"], encoding)
+    with pytest.raises(InputError, match=r"pictures\.csv is not UTF-8.*CSV UTF-8"):
+        build(CSV=path)
+    (two_level / "names.txt").write_text("cat Bär\n", encoding=encoding)
+    with pytest.raises(InputError, match=r"names\.txt is not UTF-8"):
+        build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
+
+
+def test_class_names_with_a_byte_order_mark_and_lines_for_no_class(two_level, capsys):
+    (two_level / "names.txt").write_text("cat house cat\nemu bird\n", encoding="utf-8-sig")
+    dataset = build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
+    assert dataset.classnames == ["house cat", "dog", "owl"]
+    assert "names what is no class: emu" in capsys.readouterr().out
+
+
+def test_class_names_that_name_a_class_twice_or_are_one(two_level):
+    lines(two_level / "names.txt", ["cat house cat", "cat wild cat"])
+    with pytest.raises(InputError, match="names 'cat' twice, 'house cat' and 'wild cat'"):
+        build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
+    lines(two_level / "names.txt", ["cat\tDOG"])
+    with pytest.raises(InputError, match="'DOG' and 'dog'"):
+        build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
+
+
+def test_folders_that_are_numbers_are_numbered_by_value(tmp_path):
+    names = [str(number) for number in range(12)]
+    class_folders(tmp_path / "train", names, 1)
+    class_folders(tmp_path / "test", ["11", "2", "10"], 1)
+    dataset = build(DIR=tmp_path)
+    assert dataset.classnames == names
+    assert [i.label for i in dataset.test] == [2, 10, 11]
+    class_folders(tmp_path / "train", ["x"], 1)
+    assert build(DIR=tmp_path).classnames == sorted([*names, "x"])
+
+
+def test_labels_that_are_one_number_are_refused(tmp_path):
+    rows = ["path,label,split", "a.jpg,1,train", "b.jpg,01,train", "c.jpg,1,test"]
+    with pytest.raises(InputError, match="labels 01 and 1 are one number"):
+        build(CSV=table(tmp_path, rows))
+    class_folders(tmp_path / "folders", ["1", "01", "2"], 10)
+    with pytest.raises(InputError, match="labels 01 and 1 are one number"):
+        build(DIR=tmp_path / "folders")
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_parts_by_their_usual_names_in_any_case(val, two_level):
+    (two_level / "train").rename(two_level / "Train")
+    (two_level / "test").rename(two_level / "TEST")
+    class_folders(two_level / val, ["dog"], 2)
+    dataset = build(DIR=two_level)
+    assert [len(p) for p in (dataset.train_x, dataset.val, dataset.test)] == [18, 2, 9]
+
+
+def test_two_folders_of_one_part_are_refused(two_level):
+    class_folders(two_level / "val", ["dog"], 2)
+    class_folders(two_level / "valid", ["dog"], 2)
+    with pytest.raises(InputError, match="has val and valid, which mean the same"):
+        build(DIR=two_level)
+
+
+def test_other_folders_beside_the_parts_are_named(two_level, capsys):
+    class_folders(two_level / "extra", ["dog"], 2)
+    (two_level / "__MACOSX").mkdir()
+    build(DIR=two_level)
+    out = capsys.readouterr().out
+    assert "left out, neither train, val nor test with class folders: extra\n" in out
+
+
+def test_wrapping_folders_are_entered_and_said(tmp_path, capsys):
+    class_folders(tmp_path / "archive/pictures/train", ["cat", "dog"], 2)
+    class_folders(tmp_path / "archive/pictures/test", ["cat", "dog"], 2)
+    assert len(build(DIR=tmp_path).train_x) == 4
+    assert "holds the one folder pictures, which is read instead" in capsys.readouterr().out
+    class_folders(tmp_path / "other", ["cat"], 2)
+    with pytest.raises(InputError, match=r"archive holds no images but the folders pictures"):
+        build(DIR=tmp_path)
+
+
+def test_folders_inside_of_class_folders_are_named(two_level, capsys):
+    class_folders(two_level / "train/cat", ["more"], 2)
+    assert len(build(DIR=two_level).train_x) == 18
+    assert "left out, folders inside of a class folder: more" in capsys.readouterr().out
+
+
+def test_what_is_named_like_an_image_but_is_no_file(two_level):
+    (two_level / "test/owl/link.png").symlink_to("gone.png")
+    with pytest.raises(InputError, match=r"is no file .*link\.png"):
+        build(DIR=two_level)
+    (two_level / "test/owl/link.png").unlink()
+    os.mkfifo(two_level / "test/owl/x.png")
+    with pytest.raises(InputError, match=r"is no file .*x\.png"):
+        build(DIR=two_level)
+
+
+def test_a_class_folder_whose_name_is_not_utf8(two_level, tmp_path, capsys):
+    for part in ("train", "test"):
+        os.rename(two_level / part / "owl", os.path.join(os.fsencode(two_level / part), b"caf\xe9"))
+    dataset = build(2, DIR=two_level, OUTPUT=tmp_path / "output")
+    assert dataset.classnames[0] == "caf\udce9"
+    (record,) = (tmp_path / "output").glob("few_shot_*.json")
+    rows = json.loads(record.read_text())["train"]
+    assert {os.path.join(two_level, path) for path, _, _ in rows} == {
+        i.impath for i in dataset.train_x
+    }
+    assert "cannot be printed: 'caf\\udce9'" in capsys.readouterr().out
+    assert main(["--pictures", str(two_level)]) == 0
+    (two_level / "test/dog/caf\udce9.jpg").write_text("broken")
+    assert main(["--pictures", str(two_level)]) == 1
+    assert "caf\\udce9.jpg" in capsys.readouterr().out

@@ -11,8 +11,9 @@ import sys
 import pytest
 
 import train
+from prompting.errors import InputError
 from tests import tiny_clip
-from tests.datasets.miniature import TREES, class_folders
+from tests.datasets.miniature import TREES, class_folders, lines
 from tests.datasets.test_datasets import REPOSITORY
 from tests.datasets.test_few_shot import SHARED
 
@@ -88,6 +89,40 @@ def test_own_pictures_base_to_new_few_shot_and_all_classes(run, tmp_path):
     options += ["DATASET.SUBSAMPLE_CLASSES", "new"]
     totals["new"] = run("MyImages", *options, trainer="CoOp", folder="new")["total"]
     assert totals == {"all": 9, "base": 6, "new": 3}
+
+
+def only_test_folder(folder):
+    class_folders(folder / "test", ["cat", "dog"], 2)
+    return "MyImages", ["DATASET.DIR", str(folder)]
+
+
+def only_test_rows(folder):
+    class_folders(folder, ["cat", "dog"], 2)
+    rows = [f"{p.relative_to(folder)},{p.parent.name},test" for p in sorted(folder.rglob("*.jpg"))]
+    lines(folder / "pictures.csv", ["path,label,split", *rows])
+    return "MyImages", ["DATASET.CSV", str(folder / "pictures.csv")]
+
+
+def split_without_training_images(folder):
+    TREES["EuroSAT"](folder)
+    rows = [["Forest/Forest_0000.jpg", 0, "Forest"], ["SeaLake/SeaLake_0000.jpg", 1, "Lake"]]
+    split = {
+        "train": [],
+        "val": [],
+        "test": [*rows, *([f"{r[0][:-5]}1.jpg", *r[1:]] for r in rows)],
+    }
+    (folder / "eurosat/split_zhou_EuroSAT.json").write_text(json.dumps(split))
+    return "EuroSAT", ["--root", str(folder)]
+
+
+@pytest.mark.parametrize("make", [only_test_folder, only_test_rows, split_without_training_images])
+def test_without_training_images_training_is_refused_and_testing_works(make, run, tmp_path):
+    dataset, options = make(tmp_path / "pictures")
+    options += ["TRAINER.COOP.PREC", "fp32"]
+    with pytest.raises(InputError, match=f"{dataset} has test images, but no training images"):
+        run(dataset, *options, trainer="CoOp", folder="train")
+    assert not list((tmp_path / "train").rglob("*.pth*"))
+    assert run(dataset, "--eval-only", *options, trainer="CoOp", folder="test")["total"] == 4
 
 
 @pytest.mark.slow

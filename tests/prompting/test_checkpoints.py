@@ -6,12 +6,14 @@ import os
 import pickle
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from prompting import checkpoints
+from prompting.learned_state import LearnedState
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "golden"
 
@@ -28,8 +30,8 @@ def test_released_checkpoints_hold_the_recorded_values(name: str) -> None:
         if key.startswith("final/")
     }
     state = checkpoints.load(path)["state_dict"]
-    for key, value in checkpoints.select_learned(path, state, final).items():
-        assert torch.equal(value, final[key])
+    for key, value in final.items():
+        assert torch.equal(state[key], value)
 
 
 class Scheduler:
@@ -126,3 +128,122 @@ def test_best_then_newest_without_an_epoch(tmp_path: Path) -> None:
     assert checkpoints.locate(tmp_path, 1).name == "model.pth.tar-1"
     checkpoints.save(tmp_path / "model-best.pth.tar", {"state_dict": {}})
     assert checkpoints.locate(tmp_path, None).name == "model-best.pth.tar"
+
+
+def test_the_file_to_share_holds_the_same(tmp_path: Path) -> None:
+    tensors = {"ctx": torch.randn(4, 8), "scale": torch.tensor(2.0), "half": torch.ones(3).half()}
+    header = {"method": "X", "epoch": 7, "classnames": ["müß", "b"], "depth": [1, 2]}
+    path = tmp_path / "prompts.safetensors"
+    checkpoints.save_prompts(path, tensors, header)
+    torch.save({"state_dict": tensors, "epoch": 7, "header": header}, tmp_path / "model.pth.tar-7")
+    shared, own = checkpoints.load(path), checkpoints.load(tmp_path / "model.pth.tar-7")
+    assert shared.keys() == own.keys()
+    assert (shared["header"], shared["epoch"]) == (header, 7)
+    for name, value in own["state_dict"].items():
+        assert shared["state_dict"][name].dtype == value.dtype
+        assert torch.equal(shared["state_dict"][name], value)
+    checkpoints.check_header(path, shared["header"], {"method": "X", "depth": (1, 2)})
+
+
+def test_a_flipped_bit_in_the_file_to_share_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.safetensors"
+    checkpoints.save_prompts(path, {"ctx": torch.arange(4.0)}, {"method": "CoOp", "epoch": 1})
+    whole = path.read_bytes()
+    for at in (whole.index(b"CoOp"), len(whole) - 2):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(checkpoints.CheckpointError, match="checksum"):
+            checkpoints.load(path)
+    path.write_bytes(whole[:-3])
+    with pytest.raises(checkpoints.CheckpointError, match="damaged"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("header", [None, [1], "x"])
+def test_a_shared_file_without_a_header_is_refused(tmp_path: Path, header: object) -> None:
+    path = tmp_path / "prompts.safetensors"
+    checkpoints.save_prompts(path, {"ctx": torch.ones(1)}, header)
+    with pytest.raises(checkpoints.CheckpointError, match="its header is"):
+        checkpoints.load(path)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth.tar-1"
+    checkpoints.save(path, {"state_dict": {"ctx": torch.full((5,), 1.5)}, "epoch": 1})
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(torch.full((5,), 1.5).numpy().tobytes())] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(checkpoints.CheckpointError, match=r"checksum of .*data/0 is wrong"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"header": [1]}, r"its header is \[1\]"),
+        ({"epoch": "last"}, "its epoch is 'last'"),
+        ({"state_dict": {"ctx": [1.0]}}, "'ctx' in its state_dict is list"),
+        ({"state_dict": {3: torch.ones(1)}}, "3 in its state_dict"),
+        ({"state_dict": None}, "holds no state_dict"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_by_name(tmp_path: Path, change: dict, message) -> None:
+    path = tmp_path / "model.pth.tar-1"
+    torch.save({"state_dict": {"ctx": torch.ones(2)}, "epoch": 1, "header": {}, **change}, path)
+    with pytest.raises(checkpoints.CheckpointError, match=message):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.tensor([1.0, float("nan")]), "ctx holds NaN or infinite"),
+        (torch.tensor([1.0, float("-inf")]), "ctx holds NaN or infinite"),
+        (torch.tensor([float("inf"), float("-inf")]), "ctx holds NaN or infinite"),
+        (torch.tensor([1, 2]), r"ctx is no dense floating-point tensor but torch\.int64"),
+        (torch.tensor([1j, 2]), "ctx is no dense floating-point tensor"),
+    ],
+)
+def test_prompts_that_are_no_numbers_are_refused(value: torch.Tensor, message: str) -> None:
+    own = torch.zeros(2)
+    learner = SimpleNamespace(published_tensors=lambda: {"ctx": own})
+    learned = LearnedState(SimpleNamespace(prompt_learner=learner), "", [])
+    with pytest.raises(checkpoints.CheckpointError, match=message):
+        learned.load(Path("f"), {"ctx": value}, ours=True)
+    assert torch.equal(own, torch.zeros(2))
+    large = torch.tensor([3e38, 3e38])  # finite, though their sum is not
+    learned.load(Path("f"), {"ctx": large}, ours=True)
+    assert torch.equal(own, large)
+
+
+def test_names_of_a_parallel_model_are_read(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"module.prompt_learner.ctx": torch.ones(2)}}, tmp_path / "f")
+    assert list(checkpoints.load(tmp_path / "f")["state_dict"]) == ["prompt_learner.ctx"]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n", b"../../x", b"/etc/passwd", b"..", b"a\\b", b"C:x", b"\xff\xfe", b"a\nb"]
+)
+def test_a_strange_name_in_the_checkpoint_file_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "model.pth.tar-3").touch()
+    (tmp_path / "checkpoint").write_bytes(text)
+    with pytest.raises(checkpoints.CheckpointError, match=r"should hold.*holds model\.pth\.tar-3"):
+        checkpoints.locate(tmp_path, None)
+
+
+def test_a_folder_one_level_too_deep_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run" / "learner").mkdir(parents=True)
+    (tmp_path / "run" / "learner" / "model.pth.tar-3").touch()
+    wrong = tmp_path / "run" / "learner" / "learner"
+    with pytest.raises(
+        checkpoints.CheckpointError, match=f"name the folder above.*{tmp_path}/run$"
+    ):
+        checkpoints.load(checkpoints.locate(wrong, 3))
+
+
+def test_what_earlier_versions_wrote_is_accepted_and_nothing_else() -> None:
+    expected = {"method": "X", "backbone": "new", "earlier_backbone": "old", "depth": 2}
+    for header in (expected, {"method": "X", "backbone": "old", "depth": 2}):
+        checkpoints.check_header(Path("f"), header, expected)
+    for change in ({"backbone": "else"}, {"backbone": "old", "depth": 3}, {"backbone": None}):
+        with pytest.raises(checkpoints.CheckpointError, match="made for something else"):
+            checkpoints.check_header(Path("f"), {**expected, **change}, expected)

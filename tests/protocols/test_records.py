@@ -11,8 +11,8 @@ import torch
 from prompting import checkpoints
 from protocols.published import runs
 from tests.protocols.small import execute, make_environment
+from trainers import resume
 from trainers.manifest import file_digest
-from trainers.prompt_trainer import PromptTrainer
 
 THREE_EPOCHS = ("OPTIM.MAX_EPOCH", "3")
 EVERY = (*THREE_EPOCHS, "TEST.EVERY", "1")
@@ -107,14 +107,14 @@ def test_the_first_average_is_renormalised(environment, tested):
 
 
 def test_a_resumed_run_has_the_curves_of_an_unbroken_one(environment, tested, monkeypatch):
-    save = PromptTrainer._save_resume_state
+    save = resume.save
 
-    def save_and_die(trainer):
-        save(trainer)
-        if trainer.epoch == 1:
+    def save_and_die(path, state):
+        save(path, state)
+        if state["epoch"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(PromptTrainer, "_save_resume_state", save_and_die)
+    monkeypatch.setattr(resume, "save", save_and_die)
     with pytest.raises(KeyboardInterrupt):
         run(environment, "broken")
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from dassl.utils import read_image
+from dassl.utils import InputError, read_image
 from PIL import Image
 from tabulate import tabulate
 from torch.utils.data import DataLoader, Dataset
@@ -39,7 +39,7 @@ class DatasetWrapper(Dataset):
         is_train: whether ``DATALOADER.K_TRANSFORMS`` and ``RETURN_IMG0`` apply.
 
     Raises:
-        ValueError: several views without a transform.
+        InputError: several views without a transform.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class DatasetWrapper(Dataset):
         self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0 if is_train else False
         if self.k_tfm > 1 and transform is None:
-            raise ValueError(
+            raise InputError(
                 f"DATALOADER.K_TRANSFORMS is {self.k_tfm}, but there is no transform that could "
                 "make several views; unset INPUT.NO_TRANSFORM"
             )
@@ -137,10 +137,10 @@ def build_data_loader(
         stream: a number that sets this loader's randomness apart from that of others.
 
     Raises:
-        ValueError: there are no images.
+        InputError: there are no images.
     """
     if not data_source:
-        raise ValueError(
+        raise InputError(
             f"There are no images to load for {'training' if is_train else 'testing'}. "
             "Check DATASET.ROOT and the data set's split."
         )
@@ -191,6 +191,13 @@ def _start_epoch(loader: DataLoader, seed: int, stream: int, epoch: int) -> None
         loader.dataset.set_epoch(epoch)
 
 
+def _transform(cfg: CfgNode, custom: Any, is_train: bool) -> Any:
+    if custom is None:
+        return build_transform(cfg, is_train=is_train)
+    print(f"* Using custom transform for {'training' if is_train else 'testing'}")
+    return custom
+
+
 class DataManager:
     """The dataset of a run with its loaders.
 
@@ -213,17 +220,8 @@ class DataManager:
         dataset_wrapper: Callable[..., Dataset] | None = None,
     ) -> None:
         dataset = build_dataset(cfg)
-        if custom_tfm_train is None:
-            tfm_train = build_transform(cfg, is_train=True)
-        else:
-            print("* Using custom transform for training")
-            tfm_train = custom_tfm_train
-        if custom_tfm_test is None:
-            tfm_test = build_transform(cfg, is_train=False)
-        else:
-            print("* Using custom transform for testing")
-            tfm_test = custom_tfm_test
-
+        tfm_train = _transform(cfg, custom_tfm_train, is_train=True)
+        tfm_test = _transform(cfg, custom_tfm_test, is_train=False)
         options = cfg.DATALOADER
 
         def training(images: Sequence[Datum], node: CfgNode, stream: int) -> DataLoader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 
 import torch
-from dassl.utils import check_availability
+from dassl.utils import InputError, check_availability
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 from yacs.config import CfgNode
 
@@ -49,7 +49,7 @@ class _GroupSampler(Sampler):
         for index, group in enumerate(groups):
             self.indices.setdefault(group, []).append(index)
         if not 1 <= groups_per_batch <= len(self.indices) or chunk_size < 1:
-            raise ValueError(
+            raise InputError(
                 f"{type(self).__name__} cannot put {groups_per_batch} groups of {chunk_size} "
                 f"images into a batch: the data has {len(self.indices)} groups. Change "
                 "BATCH_SIZE, N_DOMAIN or N_INS under DATALOADER."
@@ -109,7 +109,7 @@ class RandomDomainSampler(_GroupSampler):
         generator: source of randomness.
 
     Raises:
-        ValueError: ``batch_size`` is not a multiple of ``n_domain``, or there are fewer domains.
+        InputError: ``batch_size`` is not a multiple of ``n_domain``, or there are fewer domains.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class RandomDomainSampler(_GroupSampler):
         if n_domain is None or n_domain <= 0:
             n_domain = len(set(domains))
         if batch_size % n_domain != 0:
-            raise ValueError(
+            raise InputError(
                 f"RandomDomainSampler needs a batch size ({batch_size}) that is a multiple of the "
                 f"number of domains in a batch ({n_domain}): change BATCH_SIZE or N_DOMAIN"
             )
@@ -161,7 +161,7 @@ class RandomClassSampler(_GroupSampler):
         generator: source of randomness.
 
     Raises:
-        ValueError: a batch is smaller than ``n_ins``, or there are too few classes.
+        InputError: a batch is smaller than ``n_ins``, or there are too few classes.
     """
 
     ends_with_first_group = False
@@ -175,7 +175,7 @@ class RandomClassSampler(_GroupSampler):
         generator: torch.Generator | None = None,
     ) -> None:
         if not 1 <= n_ins <= batch_size:
-            raise ValueError(
+            raise InputError(
                 f"RandomClassSampler needs a batch size ({batch_size}) of at least N_INS "
                 f"({n_ins}), and N_INS of at least 1"
             )
@@ -213,7 +213,7 @@ def build_sampler(
         generator: source of randomness.
 
     Raises:
-        ValueError: unknown name, or numbers that do not go together.
+        InputError: unknown name, or numbers that do not go together.
     """
     check_availability(sampler_type, _NAMES)
     if sampler_type == "RandomSampler":

@@ -19,7 +19,7 @@ def build_trainer(cfg: CfgNode) -> TrainerBase:
     """The trainer ``cfg.TRAINER.NAME``.
 
     Raises:
-        ValueError: no trainer of that name is registered.
+        InputError: no trainer of that name is registered.
     """
     check_availability(cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names())
     if cfg.VERBOSE:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from dassl.data import DataManager
 from dassl.evaluation import build_evaluator
-from dassl.modeling import build_backbone, build_head
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import (
     AverageMeter,
+    InputError,
     MetricMeter,
     count_num_param,
     load_checkpoint,
@@ -24,65 +24,31 @@ from dassl.utils import (
     save_checkpoint,
     tolist_if_not,
 )
+from dassl.utils.errors import NotFiniteError
+from dassl.utils.tools import remove_unfinished_files
+from dassl.utils.torchtools import load_weights
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from yacs.config import CfgNode
 
+from .checks import check_options, check_split, check_training
+from .simple_net import SimpleNet
+
 __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 
 _BEST_MODEL = "model-best.pth.tar"
 
-
-class SimpleNet(nn.Module):
-    """Backbone, an optional head, and a linear classifier.
-
-    Args:
-        cfg: the configuration.
-        model_cfg: the ``MODEL`` node to build from.
-        num_classes: classes; 0 for no classifier.
-        kwargs: passed to the backbone.
-    """
-
-    def __init__(self, cfg: CfgNode, model_cfg: CfgNode, num_classes: int, **kwargs: Any) -> None:
-        super().__init__()
-        self.backbone = build_backbone(
-            model_cfg.BACKBONE.NAME,
-            verbose=cfg.VERBOSE,
-            pretrained=model_cfg.BACKBONE.PRETRAINED,
-            **kwargs,
-        )
-        self._fdim = self.backbone.out_features
-        self.head = None
-        if model_cfg.HEAD.NAME and model_cfg.HEAD.HIDDEN_LAYERS:
-            self.head = build_head(
-                model_cfg.HEAD.NAME,
-                verbose=cfg.VERBOSE,
-                in_features=self._fdim,
-                hidden_layers=model_cfg.HEAD.HIDDEN_LAYERS,
-                activation=model_cfg.HEAD.ACTIVATION,
-                bn=model_cfg.HEAD.BN,
-                dropout=model_cfg.HEAD.DROPOUT,
-            )
-            self._fdim = self.head.out_features
-        self.classifier = nn.Linear(self._fdim, num_classes) if num_classes > 0 else None
-
-    @property
-    def fdim(self) -> int:
-        """Width of the features that the classifier sees."""
-        return self._fdim
-
-    def forward(
-        self, x: torch.Tensor, return_feature: bool = False
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Scores (batch, classes), with ``return_feature`` also the features (batch, fdim)."""
-        features = self.backbone(x)
-        if self.head is not None:
-            features = self.head(features)
-        if self.classifier is None:
-            return features
-        scores = self.classifier(features)
-        return (scores, features) if return_feature else scores
+# What a trainer takes over from its data manager.
+_OF_THE_DATA = (
+    "train_loader_x",
+    "train_loader_u",
+    "val_loader",
+    "test_loader",
+    "num_classes",
+    "num_source_domains",
+    "lab2cname",
+)
 
 
 class TrainerBase:
@@ -111,9 +77,8 @@ class TrainerBase:
             raise RuntimeError("Cannot register a model before super().__init__() was called")
         if name in self._models:
             raise ValueError(f'A model is already registered as "{name}"; choose another name')
-        self._models[name] = model
-        self._optims[name] = optim
-        self._scheds[name] = sched
+        for table, value in ((self._models, model), (self._optims, optim), (self._scheds, sched)):
+            table[name] = value
 
     def get_model_names(self, names: str | list[str] | None = None) -> list[str]:
         """``names`` as a list after a check that they are registered; by default all.
@@ -184,7 +149,7 @@ class TrainerBase:
             for name, folder in zip(names, folders, strict=True)
         ]
         if len(set(epochs)) > 1:
-            raise RuntimeError(
+            raise InputError(
                 f'The checkpoints in "{directory}" are of different epochs: '
                 f"{dict(zip(names, epochs, strict=True))}. The run was stopped while it saved: let "
                 'the text file "checkpoint" of each model name the same epoch.'
@@ -199,8 +164,8 @@ class TrainerBase:
             epoch: read ``model.pth.tar-EPOCH``; by default ``model-best.pth.tar``.
 
         Raises:
-            FileNotFoundError: no such checkpoint.
-            RuntimeError: it is damaged or belongs to another model.
+            MissingCheckpoint: no such checkpoint.
+            InputError: it is damaged or belongs to another model.
         """
         if not directory:
             print("Note that load_model() is skipped as no pretrained model is given")
@@ -209,11 +174,11 @@ class TrainerBase:
         for name in self.get_model_names():
             path = os.path.join(directory, name, model_file)
             checkpoint = load_checkpoint(path)
+            load_weights(self._models[name], checkpoint, path)
             print(
                 f"Load {path} to {name} (epoch={checkpoint['epoch']}, "
                 f"val_result={checkpoint.get('val_result')})"
             )
-            self._models[name].load_state_dict(checkpoint["state_dict"])
 
     def set_model_mode(self, mode: str = "train", names: str | list[str] | None = None) -> None:
         """Put models into ``train`` mode or into ``eval`` (also ``test``) mode.
@@ -236,10 +201,10 @@ class TrainerBase:
         """Stop where the loss is not a number.
 
         Raises:
-            FloatingPointError: the loss is infinite or NaN.
+            NotFiniteError: the loss is infinite or NaN.
         """
         if not torch.isfinite(loss).all():
-            raise FloatingPointError(
+            raise NotFiniteError(
                 "Loss is infinite or NaN! Lower OPTIM.LR, or train in a wider precision."
             )
 
@@ -330,7 +295,7 @@ class TrainerBase:
                 self._optims[name].zero_grad()
 
     def model_backward(self, loss: torch.Tensor) -> None:
-        """Compute gradients; raises FloatingPointError where the loss is not finite."""
+        """Compute gradients; raises NotFiniteError where the loss is not finite."""
         self.detect_anomaly(loss)
         loss.backward()
 
@@ -344,9 +309,9 @@ class TrainerBase:
         self, loss: torch.Tensor, names: str | list[str] | None = None
     ) -> None:
         """Drop the gradients, compute new ones, take a step."""
-        self.model_zero_grad(names)
+        self.model_zero_grad(names=names)
         self.model_backward(loss)
-        self.model_update(names)
+        self.model_update(names=names)
 
 
 class SimpleTrainer(TrainerBase):
@@ -358,51 +323,62 @@ class SimpleTrainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
+        check_options(cfg)
         self.check_cfg(cfg)
-        self.device = torch.device("cuda" if cfg.USE_CUDA and torch.cuda.is_available() else "cpu")
-        self.start_epoch = self.epoch = 0
-        self.max_epoch = cfg.OPTIM.MAX_EPOCH
-        self.output_dir = cfg.OUTPUT_DIR
         self.cfg = cfg
-        self.build_data_loader()
-        self.build_model()
-        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
+        self.output_dir = cfg.OUTPUT_DIR
+        uses_cuda = cfg.USE_CUDA and torch.cuda.is_available()
+        self.device = torch.device("cuda" if uses_cuda else "cpu")
+        # The epochs to train, and the best result on validation images up to now.
+        self.start_epoch, self.max_epoch = 0, cfg.OPTIM.MAX_EPOCH
+        self.epoch = self.start_epoch
         self.best_result = float("-inf")
+        for build in (self.build_data_loader, self.build_model):
+            build()
+        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Check the configuration before anything is built; a trainer raises here what it needs."""
 
     def build_data_loader(self) -> None:
         """Build the data: loaders, number of classes and their names."""
-        dm = DataManager(self.cfg)
-        self.train_loader_x = dm.train_loader_x
-        self.train_loader_u = dm.train_loader_u
-        self.val_loader = dm.val_loader
-        self.test_loader = dm.test_loader
-        self.num_classes = dm.num_classes
-        self.num_source_domains = dm.num_source_domains
-        self.lab2cname = dm.lab2cname
-        self.dm = dm
+        self.dm = DataManager(self.cfg)
+        for name in _OF_THE_DATA:
+            setattr(self, name, getattr(self.dm, name))
 
     def build_model(self) -> None:
         """Build a :class:`SimpleNet`, its optimizer and scheduler, and register them as "model"."""
-        cfg = self.cfg
         print("Building model")
-        self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
-        if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
-        self.model.to(self.device)
-        print(f"# params: {count_num_param(self.model):,}")
-        self.optim = build_optimizer(self.model, cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("model", self.model, self.optim, self.sched)
+        self.model = net = SimpleNet(self.cfg, self.cfg.MODEL, self.num_classes)
+        if weights := self.cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(net, weights)
+        print(f"# params: {count_num_param(net.to(self.device)):,}")
+        options = self.cfg.OPTIM
+        self.optim = build_optimizer(net, options)
+        self.sched = build_lr_scheduler(self.optim, options)
+        self.register_model(model=net, optim=self.optim, sched=self.sched)
 
     def train(self) -> None:
-        """Train all epochs, then test."""
-        super().train(self.start_epoch, self.max_epoch)
+        """Train all epochs, then test; however it ends, no worker process and no file stays open.
+
+        Raises:
+            InputError: the options leave nothing to train, or ask for a val split that is missing.
+        """
+        check_training(self.cfg, self.max_epoch, self.val_loader is not None)
+        try:
+            super().train(self.start_epoch, self.max_epoch)
+        finally:
+            for name in ("train_loader_x", "train_loader_u", "val_loader", "test_loader"):
+                stop_workers(getattr(self, name, None))
+            self.close_writer()
 
     def before_train(self) -> None:
-        """Resume where there is something to resume, and start TensorBoard and the clock."""
+        """Resume where there is something to resume, and start TensorBoard and the clock.
+
+        What a killed run was writing is removed.
+        """
+        for name in ("", *self.get_model_names()):
+            remove_unfinished_files(os.path.join(self.output_dir, name))
         directory = self.cfg.RESUME or self.cfg.OUTPUT_DIR
         self.start_epoch = self.resume_model_if_exist(directory)
         if self.start_epoch > 0:
@@ -420,15 +396,17 @@ class SimpleTrainer(TrainerBase):
         """Test the model that TEST.FINAL_MODEL names, unless TEST.NO_TEST."""
         print("Finish training")
         if not self.cfg.TEST.NO_TEST:
-            if self.cfg.TEST.FINAL_MODEL == "best_val":
-                print("Deploy the model with the best val performance")
-                self.load_model(self.output_dir)
-            else:
-                print("Deploy the last-epoch model")
+            self._deploy(self.cfg.TEST.FINAL_MODEL)
             self.test()
         elapsed = datetime.timedelta(seconds=round(time.time() - self.time_start))
         print(f"Elapsed: {elapsed}")
-        self.close_writer()
+
+    def _deploy(self, which: str) -> None:
+        if which == "last_step":
+            print("Deploy the last-epoch model")
+            return
+        print("Deploy the model with the best val performance")
+        self.load_model(self.output_dir)
 
     def after_epoch(self) -> None:
         """Validate where the best model is wanted, and save when it is time."""
@@ -449,20 +427,19 @@ class SimpleTrainer(TrainerBase):
         """Evaluate on a split.
 
         Args:
-            split: ``val`` or ``test``; by default ``TEST.SPLIT``. Without validation images the
-                test images are used.
+            split: ``val`` or ``test``; by default ``TEST.SPLIT``.
 
         Returns:
             The evaluator's first metric (accuracy in percent).
+
+        Raises:
+            InputError: another split, or ``val`` of a dataset without validation images.
         """
+        split = split or self.cfg.TEST.SPLIT
+        check_split(split, self.val_loader is not None, self.cfg.DATASET.NAME)
         self.set_model_mode("eval")
         self.evaluator.reset()
-        split = split or self.cfg.TEST.SPLIT
-        if split == "val" and self.val_loader is not None:
-            data_loader = self.val_loader
-        else:
-            split = "test"
-            data_loader = self.test_loader
+        data_loader = self.val_loader if split == "val" else self.test_loader
         print(f"Evaluate on the *{split}* set")
         # disable=None: no bar where standard error is not a terminal.
         for batch in tqdm(data_loader, desc=split, leave=False, disable=None):
@@ -549,20 +526,17 @@ class TrainerXU(SimpleTrainer):
         The loader that ends first starts again.
 
         Raises:
-            ValueError: unknown COUNT_ITER, or no unlabelled images.
+            InputError: the dataset has no unlabelled images.
         """
         if self.train_loader_u is None:
-            raise ValueError(
+            raise InputError(
                 f"{type(self).__name__} needs unlabelled images, but the data set "
                 f"{self.cfg.DATASET.NAME} has none (train_u)"
             )
         self.set_model_mode("train")
         lengths = {"train_x": len(self.train_loader_x), "train_u": len(self.train_loader_u)}
         lengths["smaller_one"] = min(lengths.values())
-        count = self.cfg.TRAIN.COUNT_ITER
-        if count not in lengths:
-            raise ValueError(f'TRAIN.COUNT_ITER is "{count}"; choose one of {list(lengths)}')
-        self.num_batches = lengths[count]
+        self.num_batches = lengths[self.cfg.TRAIN.COUNT_ITER]
         pairs = zip(_repeat(self.train_loader_x), _repeat(self.train_loader_u), strict=False)
         self._train_on(pair for _, pair in zip(range(self.num_batches), pairs, strict=False))
 
@@ -575,6 +549,14 @@ class TrainerXU(SimpleTrainer):
             batch_x["label"].to(self.device),
             batch_u["img"].to(self.device),
         )
+
+
+def stop_workers(loader: Any) -> None:
+    """End the worker processes that a loader keeps between epochs; it can be used again."""
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
+        loader._iterator = None
 
 
 def _repeat(loader: DataLoader) -> Iterator[dict[str, Any]]:

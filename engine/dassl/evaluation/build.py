@@ -19,7 +19,7 @@ def build_evaluator(cfg: CfgNode, **kwargs: Any) -> EvaluatorBase:
     """The evaluator ``cfg.TEST.EVALUATOR``; ``kwargs`` go to it.
 
     Raises:
-        ValueError: no evaluator of that name is registered.
+        InputError: no evaluator of that name is registered.
     """
     check_availability(cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY.registered_names())
     if cfg.VERBOSE:

@@ -7,6 +7,7 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 import torch
+from dassl.utils import InputError
 from dassl.utils.tools import atomic_write
 from yacs.config import CfgNode
 
@@ -61,6 +62,7 @@ class Classification(EvaluatorBase):
         """Forget all batches."""
         self._correct = 0
         self._total = 0
+        self._classes = 0
         self._y_true: list[int] = []
         self._y_pred: list[int] = []
 
@@ -74,6 +76,7 @@ class Classification(EvaluatorBase):
         predicted, truth = mo.argmax(dim=1).cpu(), gt.cpu()
         self._correct += int((predicted == truth).sum())
         self._total += truth.shape[0]
+        self._classes = mo.shape[1]
         self._y_true.extend(truth.tolist())
         self._y_pred.extend(predicted.tolist())
 
@@ -85,10 +88,10 @@ class Classification(EvaluatorBase):
             ``TEST.PER_CLASS_RESULT`` ``perclass_accuracy``, all in percent.
 
         Raises:
-            ValueError: no batch was taken.
+            InputError: no batch was taken.
         """
         if self._total == 0:
-            raise ValueError("There is nothing to evaluate: no test image was processed")
+            raise InputError("There is nothing to evaluate: no test image was processed")
         # Takes about a second to import, so not before a result is due.
         from sklearn.metrics import f1_score
 
@@ -130,10 +133,16 @@ class Classification(EvaluatorBase):
         return mean
 
     def _save_confusion_matrix(self) -> None:
-        """Rows are true classes, columns predicted ones; each row sums to one."""
+        """Rows are true classes, columns predicted ones, (classes, classes).
+
+        A row sums to one, and to zero where its class has no test image.
+        """
         from sklearn.metrics import confusion_matrix
 
-        matrix = torch.from_numpy(confusion_matrix(self._y_true, self._y_pred, normalize="true"))
+        counts = confusion_matrix(
+            self._y_true, self._y_pred, labels=range(self._classes), normalize="true"
+        )
+        matrix = torch.from_numpy(counts)
         path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
         atomic_write(path, lambda stream: torch.save(matrix, stream))
         print(f"Confusion matrix is saved to {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from dassl.utils import check_availability
+from dassl.utils import InputError, check_availability
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 from yacs.config import CfgNode
 
@@ -127,8 +127,7 @@ def build_lr_scheduler(optimizer: torch.optim.Optimizer, optim_cfg: CfgNode) -> 
             zero in the last one; without it the epochs of the warm-up count too.
 
     Raises:
-        ValueError: unknown schedule or warm-up.
-        TypeError: ``STEPSIZE`` of multi_step is not a sequence.
+        InputError: unknown schedule or warm-up, or ``STEPSIZE`` of multi_step is no sequence.
     """
     name = optim_cfg.LR_SCHEDULER
     check_availability(name, AVAI_SCHEDS)
@@ -140,7 +139,7 @@ def build_lr_scheduler(optimizer: torch.optim.Optimizer, optim_cfg: CfgNode) -> 
         scheduler = StepLR(optimizer, step_size=step, gamma=optim_cfg.GAMMA)
     elif name == "multi_step":
         if not isinstance(stepsize, (list, tuple)):
-            raise TypeError(
+            raise InputError(
                 "For multi_step, OPTIM.STEPSIZE is a tuple or list of epochs, but got "
                 f"{type(stepsize).__name__}"
             )

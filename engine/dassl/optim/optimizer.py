@@ -30,7 +30,7 @@ def build_optimizer(
             apply to them.
 
     Raises:
-        ValueError: unknown name, or ``STAGED_LR`` with layers that the model does not have.
+        InputError: unknown name, or ``STAGED_LR`` with layers that the model does not have.
         TypeError: ``STAGED_LR`` without a model.
     """
     name = optim_cfg.NAME
@@ -60,6 +60,8 @@ def build_optimizer(
             param_groups, momentum=optim_cfg.MOMENTUM, alpha=optim_cfg.RMSPROP_ALPHA, **common
         )
     common["betas"] = (optim_cfg.ADAM_BETA1, optim_cfg.ADAM_BETA2)
+    # Nodes that a plugin made after the original's do not have it.
+    common["eps"] = optim_cfg.get("ADAM_EPS", 1e-8)
     if name == "radam":
         return torch.optim.RAdam(param_groups, **common)
     if name == "adamw":

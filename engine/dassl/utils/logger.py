@@ -27,7 +27,7 @@ class Logger:
         if fpath is not None:
             mkdir_if_missing(os.path.dirname(fpath))
             # Line by line, so that a run that is killed leaves its log up to there.
-            self.file = open(fpath, "w", buffering=1, encoding="utf-8")  # noqa: SIM115
+            self.file = open(fpath, "w", 1, "utf-8", "backslashreplace")  # noqa: SIM115
 
     def __enter__(self) -> Logger:
         return self
@@ -40,10 +40,15 @@ class Logger:
         return getattr(self.__dict__["console"], name)
 
     def write(self, msg: str) -> int:
-        """Write to both; returns the number of characters."""
+        """Write to both; returns the number of characters. What cannot be shown is escaped."""
         if self.file is not None:
             self.file.write(msg)
-        return self.console.write(msg)
+        try:
+            return self.console.write(msg)
+        except UnicodeEncodeError:
+            # Names of files need not be text, and a terminal need not know every letter.
+            encoding = self.console.encoding or "ascii"
+            return self.console.write(msg.encode(encoding, "backslashreplace").decode(encoding))
 
     def flush(self) -> None:
         """Flush both."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
+import inert_reader
 import torch
 from torch import nn
 
+from .errors import InputError, MissingCheckpoint
 from .tools import atomic_write, tolist_if_not
 
 __all__ = [
@@ -66,36 +67,52 @@ def save_checkpoint(
 
 
 def load_checkpoint(fpath: str) -> dict[str, Any]:
-    """Read a checkpoint; only tensors and plain values are accepted, no pickled code is run.
+    """Read a checkpoint without executing anything in it.
 
-    Tensors land on the CPU; ``load_state_dict`` moves them to where the model is.
+    Pickled optimizers and schedulers, as in files that the original toolbox wrote, come as
+    ``inert_reader.Inert``. Tensors land on the CPU; ``load_state_dict`` moves them to where the
+    model is.
 
     Raises:
-        ValueError: no path was given.
-        FileNotFoundError: no such file.
-        RuntimeError: the file is truncated, damaged, or holds more than tensors and plain values.
+        MissingCheckpoint: no such file.
+        InputError: the file is truncated or damaged, holds no dictionary, or asks for more than
+            tensors, plain values, optimizers and schedulers.
     """
     if fpath is None:
-        raise ValueError("No checkpoint was named: the path is None")
-    if not os.path.isfile(fpath):
-        raise FileNotFoundError(
+        raise InputError("No checkpoint was named: the path is None")
+    if not os.path.exists(fpath):
+        raise MissingCheckpoint(
             f'No checkpoint at "{fpath}". Check the folder (--model-dir) and the epoch '
             "(--load-epoch)."
         )
     try:
-        return torch.load(fpath, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise RuntimeError(
-            f'The checkpoint "{fpath}" is damaged, or holds more than tensors and plain values, '
-            f"which is not loaded because it could run code ({_first_line(error)}). Use a "
-            "checkpoint written by this engine, or save the weights alone."
-        ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise RuntimeError(
-            f'The checkpoint "{fpath}" ({os.path.getsize(fpath):,} bytes) cannot be read '
-            f"({_first_line(error)}). It is truncated or damaged, as after an interrupted copy: "
-            "copy it again, or use the checkpoint of another epoch."
-        ) from error
+        checkpoint = inert_reader.load(fpath)
+    except inert_reader.RefusedFile as error:
+        raise InputError(str(error)) from error
+    if not isinstance(checkpoint, dict):
+        raise InputError(
+            f'"{fpath}" is no checkpoint: expected a dictionary, but it holds '
+            f"{type(checkpoint).__name__}."
+        )
+    return checkpoint
+
+
+def load_weights(model: nn.Module, checkpoint: dict[str, Any], fpath: str) -> None:
+    """Load the ``state_dict`` of a checkpoint into a model that it must fit exactly.
+
+    Raises:
+        InputError: there is none, or names or shapes differ.
+    """
+    if not isinstance(checkpoint.get("state_dict"), dict) or "epoch" not in checkpoint:
+        raise InputError(
+            f'"{fpath}" is no checkpoint of a run: expected state_dict and epoch, but it holds '
+            f"{_some(checkpoint)}."
+        )
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        reasons = " ".join(str(error).split())
+        raise InputError(f'"{fpath}" is of another model: {reasons[:500]}') from error
 
 
 def resume_from_checkpoint(
@@ -110,25 +127,41 @@ def resume_from_checkpoint(
         The number of whole epochs that were trained.
 
     Raises:
-        FileNotFoundError: the folder holds no ``checkpoint`` file or not the file that it names.
+        MissingCheckpoint: the folder holds no ``checkpoint`` file or not the file that it names.
+        InputError: that file is damaged or of another model.
     """
     pointer = os.path.join(fdir, "checkpoint")
     if not os.path.isfile(pointer):
-        raise FileNotFoundError(f'No checkpoint to resume from: "{pointer}" is missing.')
-    with open(pointer, encoding="utf-8") as stream:
+        raise MissingCheckpoint(f'No checkpoint to resume from: "{pointer}" is missing.')
+    with open(pointer, encoding="utf-8", errors="replace") as stream:
         model_name = stream.readline().strip()
     fpath = os.path.join(fdir, model_name)
     print(f'Loading checkpoint from "{fpath}"')
     checkpoint = load_checkpoint(fpath)
-    model.load_state_dict(checkpoint["state_dict"])
+    load_weights(model, checkpoint, fpath)
     print("Loaded model weights")
     for name, target in (("optimizer", optimizer), ("scheduler", scheduler)):
         if target is not None and checkpoint.get(name) is not None:
-            target.load_state_dict(checkpoint[name])
+            try:
+                target.load_state_dict(_plain_state(checkpoint[name]))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f'The {name} in "{fpath}" is of another kind ({error!r}). Remove the text file '
+                    f'"{pointer}" to train from the start.'
+                ) from error
             print(f"Loaded {name}")
     start_epoch = checkpoint["epoch"]
     print(f"Previous epoch: {start_epoch}")
     return start_epoch
+
+
+def _plain_state(state: Any) -> Any:
+    """State dictionaries in place of pickled schedulers, such as a warm-up's successor."""
+    if isinstance(state, inert_reader.Inert):
+        state = {name: value for name, value in (state.state or {}).items() if name != "optimizer"}
+    if isinstance(state, dict):
+        return {name: _plain_state(value) for name, value in state.items()}
+    return state
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
@@ -140,6 +173,7 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
     """
     checkpoint = load_checkpoint(weight_path)
     weights = _without_module_prefix(checkpoint.get("state_dict", checkpoint))
+    weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
     own = model.state_dict()
     matched = {
         name: value
@@ -242,8 +276,11 @@ def init_network_weights(model: nn.Module, init_type: str = "normal", gain: floa
 
 
 def _without_module_prefix(state_dict: dict[str, Any]) -> OrderedDict[str, Any]:
-    return OrderedDict((name.removeprefix("module."), value) for name, value in state_dict.items())
+    return OrderedDict(
+        (str(name).removeprefix("module."), value) for name, value in state_dict.items()
+    )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _some(names: Iterable[Any]) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "nothing"

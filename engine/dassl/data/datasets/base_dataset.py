@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 
-from dassl.utils import download_url
+from dassl.utils import InputError, download_url
 
 __all__ = ["DatasetBase", "Datum"]
 
@@ -149,10 +151,10 @@ class DatasetBase:
         """Check the configured domains.
 
         Raises:
-            ValueError: no source domain, or one that the dataset does not have.
+            InputError: no source domain, or one that the dataset does not have.
         """
         if len(source_domains) == 0:
-            raise ValueError(
+            raise InputError(
                 "DATASET.SOURCE_DOMAINS is empty; name at least one domain (--source-domains)"
             )
         self.is_input_domain_valid(source_domains)
@@ -162,11 +164,11 @@ class DatasetBase:
         """Check that the dataset has these domains.
 
         Raises:
-            ValueError: it does not.
+            InputError: it does not.
         """
         for domain in input_domains:
             if domain not in self.domains:
-                raise ValueError(
+                raise InputError(
                     f'Input domain must belong to {list(self.domains)}, but got "{domain}"'
                 )
 
@@ -179,23 +181,18 @@ class DatasetBase:
             from_gdrive: ``url`` is Google Drive's.
 
         Raises:
-            RuntimeError: the download failed, or what came is not an archive.
+            InputError: the download failed, or what came is not an archive.
         """
         download_url(url, dst, from_gdrive=from_gdrive)
         print("Extracting file ...")
         folder = os.path.dirname(dst) or "."
         try:
-            if zipfile.is_zipfile(dst):
-                with zipfile.ZipFile(dst) as archive:
-                    archive.extractall(folder)
-            else:
-                with tarfile.open(dst) as archive:
-                    # "data": nothing is written outside the folder.
-                    archive.extractall(folder, filter="data")
-        except (tarfile.TarError, zipfile.BadZipFile) as error:
-            raise RuntimeError(
-                f'What came from "{url}" and lies at "{dst}" cannot be unpacked ({error}). The '
-                "link may be dead or limited: fetch the archive by hand."
+            _unpack(dst, folder)
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise InputError(
+                f'What came from "{url}" and lies at "{dst}" cannot be unpacked '
+                f"({str(error).splitlines()[0]}). The link may be dead or limited: fetch the archive "
+                "by hand."
             ) from error
         print(f"File extracted to {folder}")
 
@@ -246,3 +243,23 @@ class DatasetBase:
         for item in data_source:
             output.setdefault(item.domain, []).append(item)
         return output
+
+
+def _unpack(archive_path: str, folder: str) -> None:
+    """Unpack an archive, after all checksums that it has were compared."""
+    if zipfile.is_zipfile(archive_path):
+        with zipfile.ZipFile(archive_path) as archive:
+            if wrong := archive.testzip():
+                raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
+            archive.extractall(folder)
+        return
+    with open(archive_path, "rb") as stream:
+        is_gzip = stream.read(2) == b"\x1f\x8b"
+    if is_gzip:
+        # tarfile stops before the checksum, which stands at the end.
+        with gzip.open(archive_path) as stream:
+            while stream.read(2**20):
+                pass
+    with tarfile.open(archive_path) as archive:
+        # "data": nothing is written outside the folder.
+        archive.extractall(folder, filter="data")

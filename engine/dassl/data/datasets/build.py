@@ -16,7 +16,7 @@ def build_dataset(cfg: CfgNode) -> DatasetBase:
     """The dataset ``cfg.DATASET.NAME``.
 
     Raises:
-        ValueError: no dataset of that name is registered.
+        InputError: no dataset of that name is registered.
     """
     check_availability(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
     if cfg.VERBOSE:

@@ -67,7 +67,7 @@ def build_transform(
         A callable giving (3, height, width) float tensors, or ``None`` with ``INPUT.NO_TRANSFORM``.
 
     Raises:
-        ValueError: a name or the interpolation is unknown.
+        InputError: a name or the interpolation is unknown.
     """
     if cfg.INPUT.NO_TRANSFORM:
         print("Note: no transform is applied!")

@@ -16,7 +16,7 @@ def build_backbone(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
     """The backbone registered as ``name``; ``kwargs`` go to it.
 
     Raises:
-        ValueError: no backbone of that name is registered.
+        InputError: no backbone of that name is registered.
     """
     check_availability(name, BACKBONE_REGISTRY.registered_names())
     if verbose:

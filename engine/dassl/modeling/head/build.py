@@ -16,7 +16,7 @@ def build_head(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
     """The head registered as ``name``; ``kwargs`` go to it.
 
     Raises:
-        ValueError: no head of that name is registered.
+        InputError: no head of that name is registered.
     """
     check_availability(name, HEAD_REGISTRY.registered_names())
     if verbose:

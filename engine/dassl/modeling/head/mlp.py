@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from dassl.utils import check_availability
+from dassl.utils import InputError, check_availability
 from torch import nn
 
 from .build import HEAD_REGISTRY
@@ -27,7 +27,7 @@ class MLP(nn.Module):
         dropout: probability of dropping a value.
 
     Raises:
-        ValueError: no layers, or an unknown activation.
+        InputError: no layers, or an unknown activation.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MLP(nn.Module):
         super().__init__()
         widths = [hidden_layers] if isinstance(hidden_layers, int) else list(hidden_layers)
         if not widths:
-            raise ValueError(
+            raise InputError(
                 "The mlp head needs MODEL.HEAD.HIDDEN_LAYERS, the widths of its layers"
             )
         check_availability(activation, _ACTIVATIONS)

@@ -16,7 +16,7 @@ def build_network(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
     """The network registered as ``name``; ``kwargs`` go to it.
 
     Raises:
-        ValueError: no network of that name is registered.
+        InputError: no network of that name is registered.
     """
     check_availability(name, NETWORK_REGISTRY.registered_names())
     if verbose:

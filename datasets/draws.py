@@ -1,0 +1,142 @@
+"""Drawing the shots of a run, and keeping the draw with the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dassl.data.datasets import Datum
+
+from .errors import InputError
+from .files import read_text, remove_leftovers, write_json
+from .splits import abbreviate
+
+VALIDATION_SHOTS = 4
+DRAW_FILE = "draw_{name}_{shots}shots.json"
+RECORD_FILE = "few_shot_{name}_{subset}_{shots}shots_seed{seed}.json"
+
+
+def draw_of_run(
+    cfg: Any, train: list[Datum], val: list[Datum] | None, image_dir: str
+) -> tuple[list[Datum], list[Datum] | None]:
+    """The shots of the run that ``cfg`` describes, over all classes.
+
+    They follow from SEED.  A negative one does not say what was drawn, so then the draw itself is
+    kept in OUTPUT_DIR (where that folder exists; train.py makes it) and is taken again, from there
+    or from RESUME, when the run goes on.
+
+    Raises:
+        InputError: a kept draw cannot be read, or names images that are no longer there.
+    """
+    name, shots = cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS
+    if cfg.SEED >= 0:
+        return draw_shots(train, val, shots, cfg.SEED, name)
+    file = DRAW_FILE.format(name=name, shots=shots)
+    kept = [os.path.join(folder, file) for folder in (cfg.RESUME, cfg.OUTPUT_DIR) if folder]
+    path = next(filter(os.path.isfile, kept), None)
+    if path:
+        print(f"{name}: SEED is negative; the images are those that the run drew first ({path})")
+        drawn = _read_draw(path, train, val, image_dir)
+    else:
+        drawn = draw_shots(train, val, shots, cfg.SEED, name)
+    if os.path.isdir(cfg.OUTPUT_DIR) and not os.path.isfile(kept[-1]):
+        remove_leftovers(cfg.OUTPUT_DIR, of=file)
+        write_json(_rows(*drawn, image_dir), kept[-1])
+    return drawn
+
+
+def draw_shots(
+    train: Sequence[Datum], val: Sequence[Datum] | None, shots: int, seed: int, name: str
+) -> tuple[list[Datum], list[Datum] | None]:
+    """Draw ``shots`` training and min(shots, 4) validation images per class, as published: train
+    first, classes in order of first appearance, from the state that ``random.seed(seed)`` leaves.
+
+    A class with fewer images is used as it is.  The global random state is used, and changed,
+    only where ``seed`` is negative; ``val`` None stays None.
+    """
+    source = random.Random(seed) if seed >= 0 else random
+    few = {c: n for c, n in Counter(i.classname for i in train).items() if n < shots}
+    if few:
+        print(
+            f"{name}: {len(few)} classes have fewer than {shots} training images and are used as "
+            f"they are: {abbreviate(f'{c} ({n})' for c, n in few.items())}"
+        )
+
+    def draw(items: Sequence[Datum], count: int) -> list[Datum]:
+        by_label: dict[int, list[Datum]] = defaultdict(list)
+        for item in items:
+            by_label[item.label].append(item)
+        drawn: list[Datum] = []
+        for of_class in by_label.values():
+            drawn += source.sample(of_class, count) if len(of_class) >= count else of_class
+        return drawn
+
+    drawn = draw(train, shots)
+    return drawn, None if val is None else draw(val, min(shots, VALIDATION_SHOTS))
+
+
+def write_record(cfg: Any, train: list[Datum], val: list[Datum], image_dir: str) -> None:
+    """Write what the run trains on beside its log, in the form of a split file, for people to look
+    at: `RECORD_FILE` in OUTPUT_DIR, where that folder exists; nothing is read back from it.  One
+    that says something else is of a run that began with other images, and is left as it is."""
+    if not os.path.isdir(cfg.OUTPUT_DIR):
+        return
+    options = cfg.DATASET
+    file = RECORD_FILE.format(
+        name=options.NAME,
+        subset=options.get("SUBSAMPLE_CLASSES", "all"),
+        shots=options.NUM_SHOTS,
+        seed=cfg.SEED,
+    )
+    path = os.path.join(cfg.OUTPUT_DIR, file)
+    rows = _rows(train, val, image_dir)
+    remove_leftovers(cfg.OUTPUT_DIR, of=file)
+    if not os.path.isfile(path):
+        write_json(rows, path)
+    elif read_text(path) != json.dumps(rows):
+        print(
+            f"{options.NAME}: {path} lists other images than are drawn now: the pictures changed "
+            "since. It is left as it is"
+        )
+
+
+def _rows(train: list[Datum], val: list[Datum] | None, image_dir: str) -> dict[str, Any]:
+    return {
+        part: None if items is None else [_row(item, image_dir) for item in items]
+        for part, items in (("train", train), ("val", val))
+    }
+
+
+def _row(item: Datum, image_dir: str) -> list:
+    return [os.path.relpath(item.impath, image_dir), item.label, item.classname]
+
+
+def _read_draw(
+    path: str, train: list[Datum], val: list[Datum] | None, image_dir: str
+) -> tuple[list[Datum], list[Datum] | None]:
+    try:
+        content = json.loads(read_text(path))
+        kept = [tuple(row) for row in content["train"]]
+        kept_val = None if content["val"] is None else [tuple(row) for row in content["val"]]
+        set(kept + (kept_val or []))  # a TypeError where a row holds anything but plain values
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} should hold the images that this run drew, and cannot be read "
+            f"({type(error).__name__}: {error}). Remove it, or choose another output folder, to "
+            "begin with a new draw."
+        ) from error
+
+    def look_up(rows: Iterable[tuple], items: list[Datum]) -> list[Datum]:
+        present = {tuple(_row(item, image_dir)): item for item in items}
+        if gone := [row[0] for row in rows if row not in present]:
+            raise InputError(
+                f"{len(gone)} of the images that this run drew ({path}) are not in the data any "
+                f"more: {abbreviate(gone)}. Put them back, or choose another output folder."
+            )
+        return [present[row] for row in rows]
+
+    return look_up(kept, train), None if kept_val is None else look_up(kept_val, val or [])
