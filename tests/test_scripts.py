@@ -62,9 +62,14 @@ def test_the_published_scripts_are_there():
     assert published <= names
 
 
+def words_of(script):
+    """Names of the method and the script that a file stands for."""
+    return re.findall(r"^\s*launch (\w+) (\w+)", script.read_text(), re.M)[-1]
+
+
 def launched_by(script):
     """Method and script that a file stands for."""
-    method, name = re.findall(r"^\s*launch (\w+) (\w+)", script.read_text(), re.M)[-1]
+    method, name = words_of(script)
     return method, scripts_of(method)[name]
 
 
@@ -135,11 +140,15 @@ def give_weights(folder, output, method):
 
 
 def folders():
-    """The folders of scripts whose methods have a trainer."""
+    """The folders of scripts whose methods have a trainer, those of the same scripts once."""
+    tried, names = set(), []
     for name in dict.fromkeys(path.parent.name for path in FILES):
-        script = next(path for path in FILES if path.parent.name == name and is_single(path))
-        if launched_by(script)[0] in TRAINER_REGISTRY.registered_names():
-            yield name
+        scripts = [path for path in FILES if path.parent.name == name and is_single(path)]
+        stands_for = {" ".join(words_of(path)) for path in scripts}
+        if words_of(scripts[0])[0] in TRAINER_REGISTRY.registered_names() and stands_for - tried:
+            names.append(name)
+            tried |= stands_for
+    return names
 
 
 def is_single(script):

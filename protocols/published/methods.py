@@ -458,11 +458,12 @@ def find_name(name: str) -> str:
             return known
     if re.fullmatch(r"\w+", name):
         for path in (settings.ROOT / "trainers").glob("*.py"):
-            if re.search(rf"^class {name}\b", path.read_text(encoding="utf-8"), re.MULTILINE):
+            text = path.read_text(encoding="utf-8")
+            if found := re.search(rf"^class ({name})\b", text, re.MULTILINE | re.IGNORECASE):
                 raise UsageError(
-                    f"{name} has a file, {path.relative_to(settings.ROOT)}, but no folder of "
-                    f"configurations: write configs/trainers/{name}/{BUILTIN}.yaml or another one "
-                    "(docs/add_a_method.md)"
+                    f"{found[1]} has a file, {path.relative_to(settings.ROOT)}, but no folder of "
+                    f"configurations: write configs/trainers/{found[1]}/{BUILTIN}.yaml or another "
+                    "one (docs/add_a_method.md)"
                 )
     raise settings.closest("method", name, names())
 

@@ -62,6 +62,13 @@ def test_another_configuration_is_refused_by_its_keys(environment):
         finished(TRAIN, replace(environment, options=options))
 
 
+@pytest.mark.parametrize("run", [TRAIN, TEST])
+def test_the_best_epoch_is_not_taken_from_a_run_of_the_last_one(run, environment):
+    options = (*environment.options, "TEST.FINAL_MODEL", "best_val")
+    with pytest.raises(RunError, match=r"TEST\.FINAL_MODEL was 'last_step' and is 'best_val'"):
+        finished(run, replace(environment, options=options))
+
+
 def test_a_run_without_its_last_checkpoint_is_unfinished(environment):
     checkpoint = next((environment.output / TRAIN.folder).glob("*/model.pth.tar-2"))
     away = checkpoint.rename(checkpoint.with_name("away"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -215,6 +216,31 @@ def test_interrupting_stops_everything(stop, interrupts, status, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert "goes on where it stopped" in err
+    left = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
+    assert str(environment.output) not in left
+
+
+@pytest.mark.slow
+def test_sigterm_to_a_script_reaches_its_run(tmp_path):
+    environment = make_environment(tmp_path, ("OPTIM.MAX_EPOCH", "500"))
+    variables = {"DATA": environment.data, "OUTPUT": environment.output, "PREC": "fp32"}
+    variables = {**variables, "BACKBONE": environment.backbone}
+    words = ["x.sh", "CoOp", "base2new_train", "my_images", "1", *environment.options]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "protocols.launch", *words],
+        cwd=ROOT,
+        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(environment.output.rglob("resume.pth")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM: the run goes on with the same command" in err
     left = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
     assert str(environment.output) not in left
 
