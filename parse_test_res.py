@@ -26,11 +26,18 @@ class ParseError(ValueError):
 
 
 def read_value(log: Path, marker: str, keyword: str) -> float | None:
-    """The last value that a log prints for a keyword after the last marker, in percent."""
+    """The last value that a log prints for a keyword after the last marker, in percent.
+
+    Raises:
+        ParseError: it is no number.
+    """
     text = log.read_text(encoding="utf-8", errors="replace")
     _, found, rest = text.rpartition(marker)
-    values = re.findall(rf"^\* {re.escape(keyword)}: ([-+.\deE]+)%", rest, re.MULTILINE)
-    return float(values[-1]) if found and values else None
+    values = re.findall(rf"^\* {re.escape(keyword)}: (\S+)%", rest, re.MULTILINE)
+    try:
+        return float(values[-1]) if found and values else None
+    except ValueError:
+        raise ParseError(f"{log} has a {keyword} of {values[-1]}%, which is no number") from None
 
 
 def read_seed(folder: Path, marker: str, keyword: str) -> tuple[Path, float] | None:
@@ -79,6 +86,8 @@ def summarise(directory: Path, marker: str, keyword: str, ci95: bool) -> float:
         )
     values = []
     for log, value in found.values():
+        if not 0 <= value <= 100:
+            raise ParseError(f"{log} has a {keyword} of {value}%: expected 0 to 100. Test again")
         print(f"file: {log}  {keyword}: {value:.1f}%")
         values.append(value)
     mean, spread = statistics.fmean(values), statistics.pstdev(values)
@@ -106,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         means = [summarise(folder, marker, given.keyword, given.ci95) for folder in folders]
     except ParseError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     if given.multi_exp:
         print(f"Average over {len(means)} experiments: {statistics.fmean(means):.1f}%")
     return 0

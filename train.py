@@ -103,6 +103,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--dataset-config-file", default="", help="configuration of the dataset")
     add("--trainer", default="", help="the method, such as PromptSRC")
     add("--backbone", default="", help="an OpenAI CLIP, a file in its layout, or a built-in CLIP")
+    add("--precision", default="", help="fp32, fp16, amp or bf16, of whatever method runs")
     add("--head", default="", help="the head, of trainers that have one")
     add("--eval-only", action="store_true", help="test only")
     add("--model-dir", default="", help="with --eval-only: load the prompts of this run")
@@ -147,9 +148,24 @@ def configure(arguments: argparse.Namespace) -> CfgNode:
     }
     given = {key: value for key, value in flags.items() if value not in (None, "")}
     merge(cfg, [part for pair in given.items() for part in pair])
+    if arguments.precision:
+        merge(cfg, [_precision_key(cfg.TRAINER.NAME), arguments.precision])
     merge(cfg, arguments.opts)
     cfg.freeze()
     return cfg
+
+
+def _precision_key(trainer: str) -> str:
+    """The key of a trainer's precision, in its own node.
+
+    Raises:
+        InputError: the trainer is unknown, or not one of ours.
+    """
+    _check_name("--trainer", trainer, TRAINER_REGISTRY.registered_names())
+    node = getattr(TRAINER_REGISTRY.get(trainer), "node", None)
+    if not node:
+        raise InputError(f"--precision is given, but {trainer} has no precision: leave it out")
+    return f"TRAINER.{node}.PREC"
 
 
 def check_names(cfg: CfgNode, arguments: argparse.Namespace) -> None:

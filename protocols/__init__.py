@@ -1,1 +1,3 @@
-"""The protocols of the papers: the runs of each table, how they are executed, what they add up to."""
+"""The protocols of the papers, along the flow of data: what the papers fix (`published`), how runs
+are executed (`execution`), what results become (`reporting`); and the commands `run`, `launch`,
+`report`."""

@@ -7,14 +7,17 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import runs, settings
-from .execution import RunError, run_here
-from .runs import Environment, Run
-from .settings import UsageError
+from .execution.interruptions import Interrupted
+from .execution.single_run import RunError, run_here
+from .published import methods, runs, settings
+from .published.methods import OwnScript
+from .published.runs import Environment, Run
+from .published.settings import UsageError
 
 VARIABLES = """environment variables:
   DATA      the data root (default ./data)
@@ -24,155 +27,198 @@ VARIABLES = """environment variables:
   PREC      fp32, fp16, amp or bf16; without CUDA the default is fp32
   BACKBONE  an OpenAI CLIP by name, or a file in its layout
   SOURCE    what cross-dataset transfer trains on (default imagenet; built-in: builtin_things)
-  SEEDS     the seeds of scripts that run several (default "1 2 3")
+  SEEDS     the seeds of scripts that take none (default "1 2 3")
 
 A finished run with the same configuration is kept, an unfinished one goes on, and a folder of another
 configuration is refused."""
+WITH_TEACHER = "--with-teacher"
+RUN_SCRIPT = "run.sh"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a script was called with.
+
+    Attributes:
+        method: its name.
+        seeds: the seed that was given, or those of SEEDS.
+        config: CFG, else the CONFIG that was given, else "".
+        values: of the other positional arguments, by name.
+        options: of arguments that stand for configuration keys.
+    """
+
+    method: str
+    seeds: Sequence[int]
+    config: str
+    values: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+    @property
+    def source(self) -> str:
+        """What cross-dataset transfer trains on."""
+        return settings.find_dataset(os.environ.get("SOURCE") or settings.source_of(self.config))
+
+    @property
+    def weights(self) -> Path:
+        """The folder of given weights, as seen from where the script was called."""
+        return Path(os.environ.get("CALLED_FROM", ""), Path(self.values["WEIGHTS"]).expanduser())
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script: what it is for, its positional arguments, and the runs that they mean."""
+    """A script: what it is for, its positional arguments, and the run that they mean for a seed.
+
+    Attributes:
+        purpose: for its help text.
+        arguments: their names, in order; without SEED it runs all of SEEDS.
+        make: the runs of one seed.
+        fixed: values of arguments that it does not take.
+        options: the argument, by configuration key, that gives the value.
+    """
 
     purpose: str
     arguments: tuple[str, ...]
-    runs: Callable[[str, argparse.Namespace], list[Run]]
+    make: Callable[[Given, int], list[Run]]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def runs(self, given: Given) -> list[Run]:
+        """All runs that the script stands for."""
+        return [run for seed in given.seeds for run in self.make(given, seed)]
 
 
-def _source(config: str) -> str:
-    return settings.find_dataset(os.environ.get("SOURCE") or settings.source_of(config))
+def _base2new_train(given: Given, seed: int) -> list[Run]:
+    dataset = given.values["DATASET"]
+    return [runs.base2new_train(given.method, dataset, seed, given.config, given.options)]
 
 
-def _seeds() -> list[int]:
-    """The seeds of scripts that run several."""
-    try:
-        seeds = [_count(seed) for seed in os.environ.get("SEEDS", "").split()]
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"SEEDS: {error}") from error
-    settings.refuse_twice("seed", seeds)
-    return seeds or list(settings.SEEDS)
+def _base2new_test(given: Given, seed: int) -> list[Run]:
+    test = partial(runs.base2new_test, given.method, given.values["DATASET"], seed, given.config)
+    return [test(options=given.options)]
 
 
-def _zero_shot_halves(method: str, given: argparse.Namespace) -> list[Run]:
-    return [
-        runs.base2new_test(method, given.DATASET, 1, given.config, half) for half in ("base", "new")
-    ]
+def _xd_train(given: Given, seed: int) -> list[Run]:
+    dataset = given.values.get("DATASET", given.source)
+    return [runs.cross_dataset_train(given.method, dataset, seed, given.config, given.options)]
+
+
+def _xd_test(given: Given, seed: int) -> list[Run]:
+    dataset = given.values["DATASET"]
+    test = partial(runs.cross_dataset_test, given.method, given.source, dataset, seed)
+    return [test(given.config, options=given.options)]
+
+
+def _few_shot(given: Given, seed: int) -> list[Run]:
+    train = partial(runs.few_shot, given.method, given.values["DATASET"], given.values["SHOTS"])
+    return [train(seed, given.config, given.options)]
+
+
+def _eval(given: Given, seed: int) -> list[Run]:
+    dataset, shots = given.values["DATASET"], given.values.get("SHOTS", settings.SHOTS)
+    test = partial(runs.few_shot_elsewhere, given.method, given.source, dataset, shots, seed)
+    return [test(given.config, given.options)]
+
+
+def _reproduce_base2novel_setting(given: Given, seed: int) -> list[Run]:
+    test = partial(runs.base2new_test, given.method, given.values["DATASET"], seed, given.config)
+    weights = str(given.weights / "base" / f"seed{seed}")
+    return [test(half, weights, given.options) for half in ("base", "new")]
+
+
+def _reproduce_xd(given: Given, seed: int) -> list[Run]:
+    dataset = given.values["DATASET"]
+    test = partial(runs.cross_dataset_test, given.method, given.source, dataset, seed)
+    return [test(given.config, str(given.weights / f"seed{seed}"), given.options)]
+
+
+def _reproduce_few_shot(given: Given, seed: int) -> list[Run]:
+    dataset, shots = given.values["DATASET"], given.values["SHOTS"]
+    weights = str(given.weights / f"{shots}shot" / f"seed{seed}")
+    test = partial(runs.few_shot_test, given.method, dataset, shots, seed, weights)
+    return [test(given.config, given.options)]
+
+
+def _zero_shot_halves(given: Given, seed: int) -> list[Run]:
+    test = partial(runs.base2new_test, given.method, given.values["DATASET"], seed, given.config)
+    return [test(half) for half in ("base", "new")]
+
+
+def _zero_shot(given: Given, seed: int) -> list[Run]:
+    return [runs.zero_shot(given.method, given.values["DATASET"], given.config)]
 
 
 SCRIPTS = {
     "base2new_train": Script(
         "train on the base classes of a dataset, 16 shots, and test them",
         ("DATASET", "SEED"),
-        lambda method, given: [
-            runs.base2new_train(method, given.DATASET, given.SEED, given.config)
-        ],
+        _base2new_train,
     ),
     "base2new_test": Script(
-        "test the new classes with the prompts of base2new_train.sh",
+        "test the new classes with the prompts of base2new_train",
         ("DATASET", "SEED"),
-        lambda method, given: [runs.base2new_test(method, given.DATASET, given.SEED, given.config)],
+        _base2new_test,
     ),
     "xd_train": Script(
         "train on all classes of the source, 16 shots, and test them",
         ("DATASET", "SEED"),
-        lambda method, given: [
-            runs.cross_dataset_train(method, given.DATASET, given.SEED, given.config)
-        ],
+        _xd_train,
     ),
     "xd_test": Script(
-        "test another dataset with the prompts that xd_train.sh trained on the source",
+        "test another dataset with the prompts that xd_train trained on the source",
         ("DATASET", "SEED"),
-        lambda method, given: [
-            runs.cross_dataset_test(
-                method, _source(given.config), given.DATASET, given.SEED, given.config
-            )
-        ],
+        _xd_test,
     ),
     "few_shot": Script(
         "train on all classes with SHOTS images a class, seeds 1 2 3, and test them",
         ("DATASET", "SHOTS"),
-        lambda method, given: [
-            runs.few_shot(method, given.DATASET, given.SHOTS, seed, given.config)
-            for seed in _seeds()
-        ],
+        _few_shot,
     ),
-    "main": Script(
-        "train CoOp on all classes, seeds 1 2 3: configuration, position of the class name (end, "
-        "middle or front), length of the context, shots, class-specific contexts (True or False)",
-        ("DATASET", "CONFIG", "CTP", "NCTX", "SHOTS", "CSC"),
-        lambda method, given: [
-            runs.coop(
-                given.DATASET,
-                given.config or given.CONFIG,
-                given.SHOTS,
-                seed,
-                given.CTP,
-                given.NCTX,
-                given.CSC,
-            )
-            for seed in _seeds()
-        ],
-    ),
-    "zeroshot": Script(
-        "test zero-shot CLIP on all classes, with one of CoOp's configurations",
+    "eval": Script(
+        "test another dataset with the prompts of few_shot with 16 shots on the source, seeds 1 2 3",
         ("DATASET", "CONFIG"),
-        lambda method, given: [runs.zero_shot(method, given.DATASET, given.config or given.CONFIG)],
-    ),
-    "zeroshot_base2new": Script(
-        "test zero-shot CLIP on the base and on the new classes",
-        ("DATASET",),
-        _zero_shot_halves,
-    ),
-    "zeroshot_xd": Script(
-        "test zero-shot CLIP on all classes of a dataset",
-        ("DATASET",),
-        lambda method, given: [runs.zero_shot(method, given.DATASET, given.config)],
+        _eval,
     ),
     "reproduce_base2novel_setting": Script(
         "test the weights in WEIGHTS/base/seedSEED on the base and on the new classes",
         ("DATASET", "SEED", "WEIGHTS"),
-        lambda method, given: [
-            runs.base2new_test(
-                method,
-                given.DATASET,
-                given.SEED,
-                given.config,
-                half,
-                f"{given.WEIGHTS}/base/seed{given.SEED}",
-            )
-            for half in ("base", "new")
-        ],
+        _reproduce_base2novel_setting,
     ),
     "reproduce_xd": Script(
         "test the weights in WEIGHTS/seedSEED, trained on the source, on another dataset",
         ("DATASET", "SEED", "WEIGHTS"),
-        lambda method, given: [
-            runs.cross_dataset_test(
-                method,
-                _source(given.config),
-                given.DATASET,
-                given.SEED,
-                given.config,
-                f"{given.WEIGHTS}/seed{given.SEED}",
-            )
-        ],
+        _reproduce_xd,
     ),
     "reproduce_few_shot": Script(
         "test the weights in WEIGHTS/SHOTSshot/seedSEED, seeds 1 2 3, on all classes",
         ("DATASET", "SHOTS", "WEIGHTS"),
-        lambda method, given: [
-            runs.few_shot_test(
-                method,
-                given.DATASET,
-                given.SHOTS,
-                seed,
-                f"{given.WEIGHTS}/{given.SHOTS}shot/seed{seed}",
-                given.config,
-            )
-            for seed in _seeds()
-        ],
+        _reproduce_few_shot,
     ),
 }
+"""The scripts of every method that trains."""
+
+ONE_SEED = {"SEED": 1}
+ZERO_SHOT_SCRIPTS = {
+    "base2new_test": Script(
+        "test the base and the new classes", ("DATASET",), _zero_shot_halves, ONE_SEED
+    ),
+    "xd_test": Script("test all classes of a dataset", ("DATASET",), _zero_shot, ONE_SEED),
+}
+"""The scripts of methods that train nothing."""
+
+
+def scripts_of(method: str) -> dict[str, Script]:
+    """All scripts of a method: the common ones, then its own."""
+    found = methods.find(method)
+    common = ZERO_SHOT_SCRIPTS if found.zero_shot else SCRIPTS
+    return {**common, **{name: _own(common, own) for name, own in found.scripts.items()}}
+
+
+def _own(common: Mapping[str, Script], own: OwnScript) -> Script:
+    if own.runs not in common:
+        raise settings.closest("script that others can stand for", own.runs, tuple(common))
+    known = common[own.runs]
+    fixed = {**known.fixed, **own.fixed}
+    return Script(own.purpose, own.arguments, known.make, fixed, own.options)
 
 
 def _count(text: str) -> int:
@@ -187,6 +233,15 @@ def _truth(text: str) -> bool:
     return text == "True"
 
 
+def _number(text: str) -> str:
+    """A number as it was typed, since folders are named by it."""
+    try:
+        float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+    return text
+
+
 def _dataset(text: str) -> str:
     try:
         return settings.find_dataset(text)
@@ -194,34 +249,95 @@ def _dataset(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-_TYPES = {"DATASET": _dataset, "SEED": _count, "SHOTS": _count, "NCTX": _count, "CSC": _truth}
+_TYPES = {"DATASET": _dataset, "SEED": _count, "SHOTS": _count}
+_TYPES_LIKE = {bool: _truth, int: _count, float: _number}
 
 
-def parse(arguments: Sequence[str]) -> tuple[str, Script, argparse.Namespace]:
-    """NAME.sh METHOD SCRIPT, then what the script was given."""
+def _type(method: str, script: Script, argument: str) -> Callable[[str], Any]:
+    """How an argument is read: by its name, or as the published value of the key that it sets."""
+    keys = [key for key, name in script.options.items() if name == argument]
+    if keys:
+        return _TYPES_LIKE.get(type(methods.find(method).example(keys[0])), str)
+    return _TYPES.get(argument, str)
+
+
+def _seeds() -> list[int]:
+    """The seeds of scripts that take none."""
+    try:
+        seeds = [_count(seed) for seed in os.environ.get("SEEDS", "").split()]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"SEEDS: {error}") from error
+    settings.refuse_twice("seed", seeds)
+    return seeds or list(settings.SEEDS)
+
+
+def overview(method: str = "") -> str:
+    """What there is: all methods and the scripts that they share, or the scripts of one method."""
+    lines = [f"usage: {RUN_SCRIPT} METHOD SCRIPT ARGUMENTS... [KEY VALUE ...]", ""]
+    if method:
+        title, scripts = f"scripts of {method}:", scripts_of(method)
+    else:
+        lines += [f"methods: {', '.join(methods.names())}", ""]
+        title, scripts = "scripts of methods that train:", SCRIPTS
+    lines += [title]
+    for name, script in scripts.items():
+        lines += [f"  {name} {' '.join(script.arguments)}", f"      {script.purpose}"]
+    if not method:
+        lines += ["", f"{RUN_SCRIPT} METHOD lists all scripts of a method."]
+    return "\n".join([*lines, "", VARIABLES])
+
+
+def parse(arguments: Sequence[str]) -> tuple[Script, Given, tuple[str, ...], bool]:
+    """NAME.sh METHOD SCRIPT, then what the script was given.
+
+    Returns:
+        the script, its arguments, KEY VALUE pairs, and whether teachers are to be trained first.
+
+    Raises:
+        UsageError: there is no such method or script.
+    """
     shown, method, name, *rest = arguments
-    script = SCRIPTS[name]
+    method = methods.find_name(method)
+    scripts = scripts_of(method)
+    if name not in scripts:
+        raise settings.closest(f"script of {method}", name, tuple(scripts))
+    script = scripts[name]
     parser = argparse.ArgumentParser(
-        prog=shown,
+        prog=f"{shown} {method} {name}" if Path(shown).name == RUN_SCRIPT else shown,
         description=f"{method}: {script.purpose}.",
         epilog=VARIABLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for argument in script.arguments:
-        parser.add_argument(argument, type=_TYPES.get(argument, str))
+        parser.add_argument(argument, type=_type(method, script, argument))
+    teacher = "first train what the method learns from, where that is another method's run"
+    parser.add_argument(WITH_TEACHER, action="store_true", help=teacher)
     parser.add_argument(
         "options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="further configuration"
     )
-    given = parser.parse_args(rest)
-    given.config = os.environ.get("CFG", "")
+    # behind the positional arguments it would be taken for a key
+    with_teacher = WITH_TEACHER in rest
+    given = parser.parse_args([word for word in rest if word != WITH_TEACHER])
     try:
         check_options(given.options)
     except UsageError as error:
         parser.error(str(error))
-    return method, script, given
+    return script, _given(method, script, vars(given)), tuple(given.options), with_teacher
+
+
+def _given(method: str, script: Script, parsed: Mapping[str, Any]) -> Given:
+    values = {**script.fixed, **{name: parsed[name] for name in script.arguments}}
+    return Given(
+        method=method,
+        seeds=[values["SEED"]] if "SEED" in values else _seeds(),
+        config=os.environ.get("CFG") or values.get("CONFIG", ""),
+        values=values,
+        options={key: values[name] for key, name in script.options.items()},
+    )
 
 
 def check_options(options: Sequence[str]) -> None:
+    """Raise UsageError where options are no KEY VALUE pairs."""
     for key in options[::2]:
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*", key):
             raise UsageError(f"{key!r} is not a configuration key: expected KEY VALUE pairs")
@@ -262,18 +378,25 @@ def _environment_variables() -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what a script stands for; returns its exit status."""
-    method, script, given = parse(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        planned = script.runs(method, given)
-        environment = environment_from({**_environment_variables(), "options": given.options})
+        if len(words) < 3 or words[1] in ("-h", "--help") or words[2] in ("-h", "--help"):
+            named = len(words) > 1 and not words[1].startswith("-")
+            print(overview(methods.find_name(words[1]) if named else ""))
+            return 0
+        script, given, options, with_teacher = parse(words)
+        planned = script.runs(given)
+        environment = environment_from({**_environment_variables(), "options": options})
         for run in planned:
+            if run.teacher and with_teacher:
+                run_here(run.teacher, environment)
             run_here(run, environment)
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
+        return getattr(error, "status", 2)
+    except KeyboardInterrupt as interruption:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return getattr(interruption, "status", Interrupted.BY_KEYBOARD)
     return 0
 
 

@@ -16,11 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import settings
-from .results import ReportError, Result, find_results
-from .settings import UsageError
-from .summary import NAMES, Selection, Statistic, select, summarise
-from .tables import as_csv, as_json, as_text, make_tables, record
+from .published import methods, settings
+from .published.settings import UsageError
+from .reporting.results import ReportError, Result, find_results
+from .reporting.summary import Selection, Statistic, select, summarise, title
+from .reporting.tables import as_csv, as_json, as_text, make_tables, record
 
 FORMATS = ("text", "markdown", "csv", "latex", "json", "html")
 
@@ -55,7 +55,7 @@ def _protocols(given: argparse.Namespace) -> list[tuple[str, list[Result], list[
         raise settings.closest("protocol", given.protocol, (*settings.PROTOCOLS, "all"))
     settings.refuse_twice("seed", given.seeds)
     selection = Selection(
-        methods=[settings.find_method(name) for name in given.methods],
+        methods=[methods.find_name(name) for name in given.methods],
         datasets=[settings.find_dataset(name) for name in given.datasets],
         config=given.config,
         seeds=given.seeds,
@@ -87,11 +87,11 @@ def make_report(given: argparse.Namespace) -> str:
         tables = {protocol: each[:1] for protocol, each in tables.items()}
     if given.format != "html":
         return as_text([table for each in tables.values() for table in each], given.format)
-    from .page import make_page
-    from .plots import make_plots
+    from .reporting.page import make_page
+    from .reporting.plots import make_plots
 
     parts = [
-        (NAMES[protocol], tables[protocol], make_plots(protocol, figures, results, given.baseline))
+        (title(protocol), tables[protocol], make_plots(protocol, figures, results, given.baseline))
         for protocol, results, figures in found
     ]
     return make_page(parts, "Results")
@@ -100,7 +100,7 @@ def make_report(given: argparse.Namespace) -> str:
 def _write_plots(
     given: argparse.Namespace, found: Sequence[tuple[str, list[Result], list[Statistic]]]
 ) -> None:
-    from .plots import make_plots
+    from .reporting.plots import make_plots
 
     given.plots.mkdir(parents=True, exist_ok=True)
     for protocol, results, figures in found:
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(text)
     except (UsageError, ReportError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -16,12 +16,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from . import settings
-from .execution import THREADS, RunError
-from .launch import check_options, environment_from, precision_here
-from .runs import Environment, Run, table_runs
-from .settings import UsageError
-from .sweep import Executor, LocalExecutor, Sweep
+from .execution.interruptions import Interrupted
+from .execution.single_run import THREADS, RunError
+from .execution.sweep import Executor, LocalExecutor, Sweep
+from .launch import WITH_TEACHER, check_options, environment_from, precision_here
+from .published import methods, settings
+from .published.runs import Environment, Run, table_runs
+from .published.settings import UsageError
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -33,7 +34,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add, variables = parser.add_argument, os.environ
     add("protocol", metavar="PROTOCOL", help=", ".join(settings.PROTOCOLS))
-    add("--methods", nargs="+", default=["PromptSRC"], help=", ".join(settings.METHODS))
+    add(
+        "--methods",
+        nargs="+",
+        help=f"{', '.join(methods.names())} (of the ablation: all that have one)",
+    )
     add("--datasets", nargs="+", default=["all"], help="by name, or all, or builtin")
     add("--seeds", nargs="+", type=int, default=list(settings.SEEDS))
     add("--shots", nargs="+", type=int, default=list(settings.FEW_SHOTS), help="of few_shot")
@@ -45,6 +50,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--jobs", type=int, help="runs at a time on this machine (one a GPU; else cores / threads)")
     add("--threads", type=int, default=THREADS, help=f"threads of each run ({THREADS})")
     add("--ray", metavar="ADDRESS", help="run on a Ray cluster: HOST:PORT, or auto")
+    add(WITH_TEACHER, action="store_true", help="also the runs that methods learn from")
     add("--options", nargs="+", default=[], metavar="KEY VALUE", help="further configuration")
     add("--report", action="store_true", help="print the table at the end")
     add("--list", action="store_true", help="show the output folders of all runs and stop")
@@ -58,7 +64,7 @@ def build_executor(given: argparse.Namespace, environment: Environment) -> Execu
         if value is not None and value < 1:
             raise UsageError(f"--{name} is {value}: expected at least 1")
     if given.ray:
-        from . import on_ray
+        from .execution import on_ray
 
         return on_ray.RayExecutor(environment, given.threads, gpus=int(on_ray.has_gpus()))
     import torch
@@ -92,18 +98,25 @@ def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    given = parse(arguments)
     try:
+        given = parse(arguments)
         check_options(given.options)
+        default = () if given.protocol == "ablation" else settings.DEFAULT_METHODS
         runs = table_runs(
-            given.protocol, given.methods, given.datasets, given.seeds, given.shots, given.config
+            given.protocol,
+            given.methods or default,
+            given.datasets,
+            given.seeds,
+            given.shots,
+            given.config,
+            given.with_teacher,
         )
         if given.list:
             print("\n".join(map(str, runs)))
             return 0
         environment = environment_from(vars(given))
         if given.ray:
-            from . import on_ray
+            from .execution import on_ray
 
             on_ray.connect(given.ray)
         if not (given.ray and on_ray.has_gpus()):
@@ -111,10 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complete = Sweep(runs, environment, build_executor(given, environment)).run()
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
+        return 2
+    except KeyboardInterrupt as interruption:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return getattr(interruption, "status", Interrupted.BY_KEYBOARD)
     if given.report:
         print_table(given, runs)
     return 0 if complete else 1

@@ -24,16 +24,9 @@ export DATA OUTPUT
 
 # launch METHOD SCRIPT ARGUMENTS...: the runs of a script (protocols/launch.py)
 launch() {
+    export CALLED_FROM=$PWD # where relative paths among the arguments start
     cd "$ROOT"
     exec "$PYTHON" -W ignore -m protocols.launch "$0" "$@"
-}
-
-# launch_weights METHOD SCRIPT DATASET WHICH WEIGHTS...: the same, WEIGHTS as seen from the caller
-launch_weights() {
-    if [ $# -ge 5 ]; then
-        set -- "${@:1:4}" "$(absolute "$5")" "${@:6}"
-    fi
-    launch "$@"
 }
 
 # table PROTOCOL METHOD ARGUMENTS...: all runs of a table, then the table

@@ -58,7 +58,7 @@ def test_newest_log_that_holds_a_result(experiment, capsys):
 def test_logs_of_tests_need_test_log(tmp_path, capsys):
     log(tmp_path / "seed1/log.txt", 70.0, training=False)
     status, _, err = output_of(capsys, tmp_path)
-    assert status == 1
+    assert status == 2
     assert "--test-log" in err
     assert "* accuracy: 70.0%" in output_of(capsys, tmp_path, "--test-log")[1]
 
@@ -73,12 +73,21 @@ def test_several_experiments(tmp_path, capsys):
 def test_an_unfinished_seed_is_not_left_out_silently(experiment, capsys):
     (experiment / "seed2/log.txt").write_text("epoch [1/2]")
     status, _, err = output_of(capsys, experiment)
-    assert status == 1
+    assert status == 2
     assert "seed2" in err
+
+
+@pytest.mark.parametrize("value", ["444.4", "-3.0", "nan", "inf", "1e3", "8o.0"])
+def test_what_is_no_percentage_is_refused_by_its_log(value, experiment, capsys):
+    log(experiment / "seed2/log.txt", value)
+    status, out, err = output_of(capsys, experiment)
+    assert status == 2
+    assert str(experiment / "seed2/log.txt") in err
+    assert "+-" not in out
 
 
 @pytest.mark.parametrize(("folder", "says"), [("none", "no folder"), ("seed1", "parent folder")])
 def test_folders_of_another_shape_are_refused(experiment, capsys, folder, says):
     status, _, err = output_of(capsys, experiment / folder)
-    assert status == 1
+    assert status == 2
     assert says in err

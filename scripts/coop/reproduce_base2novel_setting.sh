@@ -2,4 +2,4 @@
 # CoOp, base-to-new generalization of given weights. reproduce_base2novel_setting.sh DATASET SEED WEIGHTS
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-launch_weights CoOp reproduce_base2novel_setting "$@"
+launch CoOp reproduce_base2novel_setting "$@"

@@ -2,4 +2,4 @@
 # CoOp, cross-dataset transfer of given weights. reproduce_xd.sh DATASET SEED WEIGHTS
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-launch_weights CoOp reproduce_xd "$@"
+launch CoOp reproduce_xd "$@"

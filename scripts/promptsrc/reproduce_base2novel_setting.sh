@@ -2,4 +2,4 @@
 # PromptSRC, base-to-new generalization of given weights. reproduce_base2novel_setting.sh DATASET SEED WEIGHTS
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-launch_weights PromptSRC reproduce_base2novel_setting "$@"
+launch PromptSRC reproduce_base2novel_setting "$@"

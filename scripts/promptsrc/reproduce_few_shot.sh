@@ -2,4 +2,4 @@
 # PromptSRC, few-shot classification of given weights, seeds 1 2 3. reproduce_few_shot.sh DATASET SHOTS WEIGHTS
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-launch_weights PromptSRC reproduce_few_shot "$@"
+launch PromptSRC reproduce_few_shot "$@"

@@ -2,4 +2,4 @@
 # PromptSRC, cross-dataset transfer of given weights. reproduce_xd.sh DATASET SEED WEIGHTS
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-launch_weights PromptSRC reproduce_xd "$@"
+launch PromptSRC reproduce_xd "$@"

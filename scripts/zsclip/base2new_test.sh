@@ -2,4 +2,4 @@
 # Zero-shot CLIP on the base and on the new classes. base2new_test.sh DATASET
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-launch ZeroshotCLIP zeroshot_base2new "$@"
+launch ZeroshotCLIP base2new_test "$@"

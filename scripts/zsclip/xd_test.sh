@@ -2,4 +2,4 @@
 # Zero-shot CLIP on a target of cross-dataset transfer. xd_test.sh DATASET
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-launch ZeroshotCLIP zeroshot_xd "$@"
+launch ZeroshotCLIP xd_test "$@"

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import train
-from protocols.runs import Environment, Run
+from protocols.published.runs import Environment, Run
 from tests import tiny_clip
 
 CLASSES = ("cat", "dog", "fox", "hen", "owl")

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dassl.engine import TRAINER_REGISTRY
+from filelock import FileLock
 
-from protocols import execution, launch, runs, settings
-from protocols.execution import LOCK, RunError, check_data, finished, sole_writer, started
-from protocols.runs import Environment
+import train
+from protocols import launch
+from protocols.execution import single_run
+from protocols.execution.single_run import (
+    LOCK,
+    RunError,
+    check_data,
+    finished,
+    sole_writer,
+    started,
+)
+from protocols.published import methods, runs
+from protocols.published.runs import Environment
 from tests.protocols.small import execute, make_environment
 
 TRAIN = runs.base2new_train("PromptSRC", "my_images", 1)
@@ -35,8 +46,8 @@ def accuracy(environment, run):
 @pytest.mark.parametrize("run", [TRAIN, TEST])
 def test_a_finished_run_is_kept(environment, run, monkeypatch, capsys):
     assert finished(run, environment) == accuracy(environment, run)
-    monkeypatch.setattr(execution, "started", None)
-    execution.run_here(run, environment)
+    monkeypatch.setattr(single_run, "started", None)
+    single_run.run_here(run, environment)
     assert "kept" in capsys.readouterr().out
 
 
@@ -49,6 +60,13 @@ def test_another_configuration_is_refused_by_its_keys(environment):
     options = (*environment.options, "OPTIM.LR", "0.1")
     with pytest.raises(RunError, match=r"OPTIM\.LR was 0\.0025 and is 0\.1"):
         finished(TRAIN, replace(environment, options=options))
+
+
+@pytest.mark.parametrize("run", [TRAIN, TEST])
+def test_the_best_epoch_is_not_taken_from_a_run_of_the_last_one(run, environment):
+    options = (*environment.options, "TEST.FINAL_MODEL", "best_val")
+    with pytest.raises(RunError, match=r"TEST\.FINAL_MODEL was 'last_step' and is 'best_val'"):
+        finished(run, replace(environment, options=options))
 
 
 def test_a_run_without_its_last_checkpoint_is_unfinished(environment):
@@ -87,15 +105,33 @@ def test_results_that_cannot_be_read_are_named(environment):
         path.write_text(before)
 
 
+@pytest.mark.parametrize("accuracy", [500, float("nan"), True, "80", None])
+def test_a_result_that_is_no_percentage_is_not_kept(accuracy, environment):
+    path = environment.output / TRAIN.folder / "results.json"
+    before = path.read_text()
+    try:
+        broken = {**json.loads(before), "metrics": {"accuracy": accuracy}}
+        path.write_text(json.dumps(broken))
+        with pytest.raises(RunError, match=r"results\.json h(as an|olds no) accuracy"):
+            finished(TRAIN, environment)
+    finally:
+        path.write_text(before)
+
+
+def test_an_option_that_does_not_exist_is_said_without_a_traceback(environment):
+    options = (*environment.options, "OPTIM.LRR", "3")
+    with pytest.raises(RunError, match="LRR"):
+        finished(TRAIN, replace(environment, options=options))
+
+
 def test_a_folder_has_one_writer(tmp_path, monkeypatch):
-    monkeypatch.setattr(execution, "PATIENCE", 0)
-    with open(tmp_path / LOCK, "w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with (
-            pytest.raises(RunError, match="another process is writing"),
-            sole_writer(tmp_path),
-        ):
-            pass
+    monkeypatch.setattr(single_run, "PATIENCE", 0)
+    with (
+        FileLock(tmp_path / LOCK),
+        pytest.raises(RunError, match="another process is writing"),
+        sole_writer(tmp_path),
+    ):
+        pass
     with sole_writer(tmp_path):
         pass
 
@@ -117,13 +153,15 @@ def arguments_of(script, output):
     return [values[name] for name in script.arguments]
 
 
-@pytest.mark.parametrize("method", ["PromptSRC", "CoOp"])
+@pytest.mark.parametrize("method", ["PromptSRC", "CoOp", "ZeroshotCLIP"])
 def test_every_script_runs_to_its_end(method, environment, monkeypatch):
     """Training scripts first, so that the tests and the given weights have prompts to load."""
     monkeypatch.setenv("SOURCE", "my_images")
-    names = [name for name in launch.SCRIPTS if "zeroshot" in name or name == "main"]
+    scripts = launch.scripts_of(method)
+    if method == "CoOp":  # what others do not have
+        scripts = {"main": scripts["main"]}
     if method == "PromptSRC":
-        names = [name for name in launch.SCRIPTS if name not in names]
+        scripts = {name: script for name, script in scripts.items() if name != "eval"}
         weights = environment.output / "weights"
         weights.mkdir(exist_ok=True)
         transfer = runs.cross_dataset_train(method, "my_images", 1)
@@ -132,18 +170,26 @@ def test_every_script_runs_to_its_end(method, environment, monkeypatch):
             (weights / link).mkdir(exist_ok=True)
             (weights / link / "seed1").symlink_to(environment.output / run.folder)
     monkeypatch.setenv("SEEDS", "1")
-    for name in names:
-        trainer = "ZeroshotCLIP" if "zeroshot" in name else method
-        script = launch.SCRIPTS[name]
+    for name, script in scripts.items():
         arguments = arguments_of(script, environment.output)
-        _, _, given = launch.parse(["x.sh", trainer, name, *arguments])
-        planned = script.runs(trainer, given)
+        script, given, _, _ = launch.parse(["x.sh", method, name, *arguments])
+        planned = script.runs(given)
         assert planned
         for run in planned:
             folder = execute(run, environment)
             results = json.loads((folder / "results.json").read_text())
-            assert results["trainer"] == trainer
+            assert results["trainer"] == method
             assert 0 <= results["metrics"]["accuracy"] <= 100
+
+
+def test_the_evaluation_script_tests_the_few_shot_model_of_the_source(monkeypatch):
+    monkeypatch.setenv("SEEDS", "2")
+    script, given, _, _ = launch.parse(["x.sh", "CoOp", "eval", "dtd", "vit_b16_ep50"])
+    (run,) = script.runs(given)
+    assert run.source == runs.few_shot("CoOp", "imagenet", 16, 2, "vit_b16_ep50")
+    context = "nctx16_cscFalse_ctpend"
+    assert run.folder == f"evaluation/CoOp/vit_b16_ep50_16shots/{context}/dtd/seed2"
+    assert "--load-epoch=50" in run.arguments(Environment(Path("d"), Path("o")))
 
 
 def test_given_weights_give_the_accuracy_of_the_run_that_made_them(environment, tmp_path):
@@ -177,7 +223,7 @@ def test_scripts_refuse_bad_arguments(arguments, says, capsys):
 def test_an_unknown_configuration_is_refused_with_the_nearest(monkeypatch, capsys):
     monkeypatch.setenv("CFG", "vit_b61")
     monkeypatch.setenv("PREC", "fp32")
-    assert launch.main(["x.sh", "CoOp", "base2new_train", "dtd", "1"]) == 1
+    assert launch.main(["x.sh", "CoOp", "base2new_train", "dtd", "1"]) == 2
     assert "vit_b16" in capsys.readouterr().err
 
 
@@ -186,15 +232,48 @@ def test_an_unknown_configuration_is_refused_with_the_nearest(monkeypatch, capsy
 )
 def test_scripts_of_several_seeds_run_those_asked_for(seeds, planned, monkeypatch):
     monkeypatch.setenv("SEEDS", seeds)
-    _, script, given = launch.parse(["x.sh", "CoOp", "few_shot", "dtd", "4"])
-    assert [run.seed for run in script.runs("CoOp", given)] == planned
+    script, given, _, _ = launch.parse(["x.sh", "CoOp", "few_shot", "dtd", "4"])
+    assert [run.seed for run in script.runs(given)] == planned
 
 
 @pytest.mark.parametrize(("seeds", "says"), [("one", "'one' is not a number"), ("1 1", "twice")])
 def test_bad_seeds_are_refused(seeds, says, monkeypatch, capsys):
     monkeypatch.setenv("SEEDS", seeds)
-    assert launch.main(["x.sh", "CoOp", "few_shot", "dtd", "4"]) == 1
+    assert launch.main(["x.sh", "CoOp", "few_shot", "dtd", "4"]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["CoOpp", "few_shot", "dtd", "4"], "did you mean 'CoOp'"),
+        (["CoOp", "fewshot", "dtd", "4"], "did you mean 'few_shot'"),
+        (["ZeroshotCLIP", "base2new_train", "dtd", "1"], "did you mean 'base2new_test'"),
+        (["IVLP", "xd_train", "imagenet", "1"], "no published configuration for cross_dataset"),
+    ],
+)
+def test_what_there_is_not_is_refused_with_the_nearest(words, says, monkeypatch, capsys):
+    monkeypatch.setenv("PREC", "fp32")
+    assert launch.main(["x.sh", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_without_arguments_the_methods_and_scripts_are_listed(capsys):
+    assert launch.main(["run.sh"]) == 0
+    everything = capsys.readouterr().out
+    for name in (*methods.names(), *launch.SCRIPTS):
+        assert name in everything
+    assert launch.main(["run.sh", "coop"]) == 0
+    assert "main DATASET CONFIG CTP NCTX SHOTS CSC" in capsys.readouterr().out
+
+
+def test_own_scripts_set_keys_of_the_type_of_the_published_value(capsys):
+    words = ["dtd", "vit_b16", "end", "4", "1", "maybe"]
+    with pytest.raises(SystemExit):
+        launch.parse(["x.sh", "CoOp", "main", *words])
+    assert "neither True nor False" in capsys.readouterr().err
+    script, given, _, _ = launch.parse(["x.sh", "CoOp", "main", *words[:-1], "True"])
+    assert script.runs(given)[0].folder == "dtd/CoOp/vit_b16_1shots/nctx4_cscTrue_ctpend/seed1"
 
 
 def test_without_cuda_precision_is_fp32_or_what_was_asked_for(monkeypatch, capsys):
@@ -208,6 +287,14 @@ def test_without_cuda_precision_is_fp32_or_what_was_asked_for(monkeypatch, capsy
 
 def test_precision_goes_to_the_method_that_runs():
     here = Environment(Path("d"), Path("o"), precision="bf16")
-    for method in settings.METHODS:
-        arguments = runs.base2new_test(method, "dtd", 1).arguments(here)
-        assert arguments[-2:] == [f"TRAINER.{settings.NODES[method]}.PREC", "bf16"]
+    for method in ("ZeroshotCLIP", "CoOp", "PromptSRC"):
+        run = runs.base2new_test(method, "dtd", 1)
+        cfg = train.configure(train.parse_arguments(run.arguments(here)))
+        node = TRAINER_REGISTRY.get(method).node
+        assert {name for name, each in cfg.TRAINER.items() if each_precision(each) == "bf16"} == {
+            node
+        }
+
+
+def each_precision(node):
+    return node.get("PREC") if isinstance(node, dict) else None

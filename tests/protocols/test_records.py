@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prompting import checkpoints
-from protocols import runs
+from protocols.published import runs
 from tests.protocols.small import execute, make_environment
 from trainers import resume
 from trainers.manifest import file_digest

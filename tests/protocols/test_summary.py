@@ -9,14 +9,17 @@ import pytest
 import yaml
 
 from parse_test_res import main as parse_test_res
-from protocols import report, settings
-from protocols.plots import training_curves
-from protocols.published import published
-from protocols.results import ReportError, Result, find_results
-from protocols.runs import table_runs
-from protocols.summary import AVERAGE, Selection, summarise
+from protocols import report
+from protocols.published import methods, settings
+from protocols.published.figures import published
+from protocols.published.runs import table_runs
+from protocols.reporting.plots import training_curves
+from protocols.reporting.results import ReportError, Result, find_results
+from protocols.reporting.summary import AVERAGE, Selection, summarise
 
-CONFIG_NAME = settings.config_name("PromptSRC", "base2new", "dtd")
+# printed averages that their own columns do not give, by how much at most
+MISPRINTED = {"CoOp (DePT settings)": 0.23, "MultiModalAdapter": 0.14}
+CONFIG_NAME = methods.find("PromptSRC").setting("base2new", "dtd").config
 
 AVERAGING = {"PROMPTSRC": {"GPA_MEAN": 15, "GPA_STD": 1}}
 
@@ -40,9 +43,10 @@ def paper_results(protocol, method):
     sorted(
         {
             (setting, method)
-            for setting, method, *_ in published()
+            for setting, method, dataset, *_ in published()
             if setting in ("base2new", "cross_dataset", "domain_generalization")
-            and method != "MaPLe"
+            and dataset == AVERAGE
+            and method != "ProGrad"  # an average alone
         }
     ),
 )
@@ -52,7 +56,8 @@ def test_averages_of_the_published_figures_are_the_published_averages(protocol, 
     assert len(averages) == (3 if protocol == "base2new" else 1)
     for figure in averages:
         assert figure.published is not None
-        assert figure.difference == pytest.approx(0, abs=0.016)  # both sides are rounded
+        # both sides are rounded
+        assert figure.difference == pytest.approx(0, abs=MISPRINTED.get(method, 0.016))
 
 
 def write(output, seed, base=80.0, new=70.0, dataset="dtd", config=None, said=None, suffix=""):
@@ -170,6 +175,31 @@ def _nothing(output):
     pass
 
 
+def _accuracy(text):
+    """A damage: an accuracy as it would stand in the file."""
+
+    def damage(output):
+        path = write(output, 1) / "seed1/results.json"
+        path.write_text(path.read_text().replace('"accuracy": 80.0', f'"accuracy": {text}'))
+
+    return damage
+
+
+def _config(text):
+    def damage(output):
+        (write(output, 1) / "seed1/config.yaml").write_text(text)
+
+    return damage
+
+
+def _no_configuration(output):
+    write(output, 1, said={"config": [1]})
+
+
+def _no_metrics(output):
+    write(output, 1, said={"metrics": None})
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -180,11 +210,23 @@ def _nothing(output):
         (_seed_twice, "seed 1 is there twice"),
         (_mixed_seeds, "OPTIM.MAX_EPOCH was 20 and is 50"),
         (_nothing, "no finished runs"),
+        (_accuracy("500"), r"accuracy of 500: expected 0 to 100"),
+        (_accuracy("NaN"), "accuracy of nan"),
+        (_accuracy("Infinity"), "accuracy of inf"),
+        (_accuracy("-1"), "accuracy of -1"),
+        (_accuracy("true"), "accuracy of True"),
+        (_accuracy('"80"'), "accuracy of '80'"),
+        (_accuracy("null"), "holds no accuracy"),
+        (_no_metrics, "holds no accuracy"),
+        (_no_configuration, "no configuration but"),
+        (_config(""), "config.yaml holds no mapping"),
+        (_config("a: [1"), "config.yaml cannot be read"),
+        (_config("\x00"), "config.yaml cannot be read"),
     ],
 )
 def test_results_that_contradict_themselves_are_refused(tmp_path, damage, says, capsys):
     damage(tmp_path)
-    assert report.main(["base2new", str(tmp_path)]) == 1
+    assert report.main(["base2new", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
 
 
@@ -199,7 +241,7 @@ def test_results_that_contradict_themselves_are_refused(tmp_path, damage, says, 
 )
 def test_unknown_names_are_refused_with_the_nearest(tmp_path, arguments, says, capsys):
     protocol, *rest = arguments
-    assert report.main([protocol, str(tmp_path), *rest]) == 1
+    assert report.main([protocol, str(tmp_path), *rest]) == 2
     assert says in capsys.readouterr().err
 
 
@@ -261,6 +303,19 @@ def test_training_curves_have_a_figure_a_series_and_a_row_a_dataset(tmp_path):
     assert [list(line.get_ydata()) for line in losses.lines] == [[1.0, 0.5]]
     assert [list(line.get_ydata()) for line in accuracies.lines] == [[60.0, 60.0]]
     assert not nothing.axison
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"epochs": 3, "tests": []}', '{"epochs": [{"epoch": "x"}], "tests": []}'],
+)
+def test_broken_curves_are_named(text, tmp_path, capsys):
+    path = write(tmp_path, 1) / "seed1/curves.json"
+    path.write_text(text)
+    page = ["--format", "html", "--out", str(tmp_path / "page.html")]
+    assert report.main(["base2new", str(tmp_path), *page]) == 2
+    assert str(path) in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
 
 
 def write_run(output, run, accuracy):

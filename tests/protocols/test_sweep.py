@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,10 +15,10 @@ import pytest
 
 from prompting import checkpoints
 from protocols import run as command
-from protocols import sweep
-from protocols.runs import Environment, table_runs
-from protocols.settings import ROOT
-from protocols.sweep import LocalExecutor, Outcome, Sweep, progress
+from protocols.execution import sweep
+from protocols.execution.sweep import LocalExecutor, Outcome, Sweep, progress
+from protocols.published.runs import Environment, table_runs
+from protocols.published.settings import ROOT
 from tests.protocols.small import OPTIONS, make_environment
 
 METHODS = ("CoOp", "PromptSRC")
@@ -150,7 +151,7 @@ def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
 )
 def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
     pytest.importorskip("ray") if "--ray" in arguments else None
-    assert command.main([*arguments, "--output", str(tmp_path)]) == 1
+    assert command.main([*arguments, "--output", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
 
 
@@ -195,9 +196,10 @@ def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(tmp_path, monke
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stop", "interrupts"), [(signal.SIGINT, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_IGN)]
+    ("stop", "interrupts", "status"),
+    [(signal.SIGINT, signal.SIG_DFL, 130), (signal.SIGTERM, signal.SIG_IGN, 143)],
 )
-def test_interrupting_stops_everything(stop, interrupts, tmp_path):
+def test_interrupting_stops_everything(stop, interrupts, status, tmp_path):
     """By Ctrl-C, and in the background of a shell, which has Ctrl-C ignored, by SIGTERM."""
     environment = make_environment(tmp_path)
     process = subprocess.Popen(
@@ -212,8 +214,33 @@ def test_interrupting_stops_everything(stop, interrupts, tmp_path):
         time.sleep(0.2)
     process.send_signal(stop)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "goes on where it stopped" in err
+    left = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
+    assert str(environment.output) not in left
+
+
+@pytest.mark.slow
+def test_sigterm_to_a_script_reaches_its_run(tmp_path):
+    environment = make_environment(tmp_path, ("OPTIM.MAX_EPOCH", "500"))
+    variables = {"DATA": environment.data, "OUTPUT": environment.output, "PREC": "fp32"}
+    variables = {**variables, "BACKBONE": environment.backbone}
+    words = ["x.sh", "CoOp", "base2new_train", "my_images", "1", *environment.options]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "protocols.launch", *words],
+        cwd=ROOT,
+        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(environment.output.rglob("resume.pth")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM: the run goes on with the same command" in err
     left = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True).stdout
     assert str(environment.output) not in left
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from .execution import RunError, finished, started
-from .runs import Environment, Run
+from ..published.runs import Environment, Run
+from .interruptions import Interrupted, noted_interruptions
+from .single_run import RunError, finished, started
 
 CONSOLE = "console.txt"
 TAIL = 15
@@ -124,29 +124,6 @@ def open_console(run: Run, environment: Environment):
     return open(path, "ab")
 
 
-@contextmanager
-def noted_interruptions() -> Iterator[list[int]]:
-    """Note Ctrl-C and SIGTERM in the list that is yielded, and obey the second one at once.
-
-    An exception out of a signal handler would be lost in what Python calls around a fork.
-    """
-    noted: list[int] = []
-
-    def note(number, frame) -> None:
-        noted.append(number)
-        signal.signal(number, before[number])
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    # what a shell starts in its background is to ignore Ctrl-C
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in heeded}
-    try:
-        yield noted
-    finally:
-        for number in heeded:
-            signal.signal(number, before[number])
-
-
 class Sweep:
     """Brings an executor and the runs of a table together, and says what happens.
 
@@ -163,7 +140,7 @@ class Sweep:
         """Execute what is missing; returns whether all runs now have a result.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM came, and everything has been stopped.
+            Interrupted: Ctrl-C or SIGTERM came, and everything has been stopped.
         """
         try:
             with noted_interruptions() as interruptions:
@@ -184,7 +161,7 @@ class Sweep:
             self._start(waiting)
             collected = self.executor.collect()
             if interruptions:  # Ctrl-C reaches the runs as well: they did not fail
-                raise KeyboardInterrupt
+                raise Interrupted(interruptions[0])
             for run, outcome in collected:
                 self._running.discard(run)
                 self._settle(run, outcome)
@@ -198,13 +175,12 @@ class Sweep:
         """Hand over every run whose turn it is."""
         for _ in range(len(waiting)):
             run = waiting.popleft()
-            source = self.outcomes.get(run.source) if run.source else None
-            source_settled = run.source is None or run.source not in self.runs or source
-            if not source_settled:
+            needed = [each for each in run.needs if each in self.runs]
+            if any(each not in self.outcomes for each in needed):
                 waiting.append(run)
                 continue
-            if source and source.problem:
-                self._settle(run, Outcome(problem=f"left out, since {run.source} failed"))
+            if failed := [each for each in needed if self.outcomes[each].problem]:
+                self._settle(run, Outcome(problem=f"left out, since {failed[0]} failed"))
                 continue
             if not self.executor.free():
                 waiting.appendleft(run)

@@ -3,59 +3,52 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from . import settings
-from .runs import Environment, Run
-from .settings import ROOT
+from filelock import FileLock, Timeout
 
-_LIBC = ctypes.CDLL(None)  # loaded here, since little is safe between fork and exec
+from ..published import settings
+from ..published.runs import Environment, Run
+from ..published.settings import ROOT
+from ..records import (
+    MANIFEST_FILE,
+    RESULTS_FILE,
+    RecordError,
+    accuracy_of,
+    read,
+    read_results,
+)
+from .interruptions import Interrupted, noted_interruptions
+
 _SET_PARENT_DEATH_SIGNAL = 1
+# loaded here, since little is safe between fork and exec; other systems have no such call
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-LOCK = ".lock"
+LOCK = ".launched.lock"  # train.py has a lock of its own
 THREADS = 2
 PATIENCE = 15
 """Seconds that a process gets to end, or to let go of a folder."""
 
 
 class RunError(RuntimeError):
-    """A run that cannot be executed or has failed."""
+    """A run that cannot be executed, for a reason that a user can mend."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A file that a run has written.
+class RunFailed(RunError):
+    """train.py ended with a status other than 0, and has said why."""
 
-    Raises:
-        RunError: it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read: {error}. Move it away and the run will be tested again"
-        ) from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} holds no results. Move it away and the run will be tested again")
-    return content
-
-
-def accuracy_of(results: dict[str, Any], path: Path) -> float:
-    """The accuracy in a results.json, in percent."""
-    try:
-        return float(results["metrics"]["accuracy"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} holds no accuracy: move it away and test again") from error
+    def __init__(self, folder: Path, status: int) -> None:
+        super().__init__(f"the run in {folder} failed with status {status}")
+        self.status = status if status > 0 else 128 - status
 
 
 def finished(run: Run, environment: Environment) -> float | None:
@@ -65,17 +58,27 @@ def finished(run: Run, environment: Environment) -> float | None:
         RunError: the folder holds a run with another configuration (names the keys), a test of
             other prompts, or results that cannot be read.
     """
+    try:
+        return _finished(run, environment)
+    except RecordError as error:
+        raise RunError(str(error)) from error
+
+
+def _finished(run: Run, environment: Environment) -> float | None:
     folder = environment.output / run.folder
-    path = folder / "results.json"
+    path = folder / RESULTS_FILE
     if not path.is_file():
         return None
-    results = read_json(path)
+    results = read_results(path)
     # imported here: they bring torch, which the help texts do not need
     import train
     from trainers.results import differing_keys, plain_config
 
-    cfg = train.configure(train.parse_arguments(run.arguments(environment)))
-    if differing := differing_keys(results.get("config", {}), plain_config(cfg)):
+    try:
+        cfg = train.configure(train.parse_arguments(run.arguments(environment)))
+    except (ValueError, OSError) as error:  # of what the user gave
+        raise RunError(f"{run} cannot be configured: {error}") from error
+    if differing := differing_keys(results["config"], plain_config(cfg)):
         raise RunError(
             f"{folder} holds a run with another configuration: {'; '.join(differing)}. Choose "
             "another output root (OUTPUT, --output), or move that folder away"
@@ -91,7 +94,7 @@ def finished(run: Run, environment: Environment) -> float | None:
 
 def _same_prompts(run: Run, environment: Environment, folder: Path) -> bool:
     """Whether the prompts that a finished test loaded are those that it would load now."""
-    from trainers.manifest import MANIFEST_FILE, file_digest
+    from trainers.manifest import file_digest
 
     model_dir = run.model_dir(environment)
     if model_dir is None:
@@ -99,8 +102,10 @@ def _same_prompts(run: Run, environment: Environment, folder: Path) -> bool:
     manifest = folder / MANIFEST_FILE
     if not manifest.is_file():
         return False
-    tested = read_json(manifest).get("checkpoint") or {}
-    path = Path(tested.get("path", ""))
+    tested = read(manifest).get("checkpoint")
+    if not isinstance(tested, dict) or not isinstance(tested.get("path"), str):
+        return False
+    path = Path(tested["path"])
     now = model_dir / Path(*path.parts[-2:])
     if now.is_file() and file_digest(now) == tested.get("sha256"):
         return True
@@ -113,33 +118,31 @@ def _same_prompts(run: Run, environment: Environment, folder: Path) -> bool:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[IO]:
-    """Hold the lock of an output folder; the open file keeps it, in child processes too.
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the lock of an output folder.
 
     Raises:
         RunError: another process holds it, and not as the remains of a killed run, whose data loading
             workers may take some seconds to notice.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    last_try = time.monotonic() + PATIENCE
-    with open(folder / LOCK, "w", encoding="utf-8") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > last_try:
-                    raise RunError(
-                        f"another process is writing into {folder}: wait for it, or stop it"
-                    ) from error
-                time.sleep(0.5)
-        yield lock
+    lock = FileLock(folder / LOCK, timeout=PATIENCE, poll_interval=0.5)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(
+            f"another process is writing into {folder}: wait for it, or stop it"
+        ) from error
+    except NotImplementedError:
+        print(f"{folder} is on a disk without locks: see that only one run writes into it")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _die_with_parent() -> None:
-    # on Linux a child can be ended with its parent, however that dies; elsewhere the lock remains
-    if sys.platform == "linux":
-        _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def check_data(run: Run, environment: Environment) -> None:
@@ -151,6 +154,17 @@ def check_data(run: Run, environment: Environment) -> None:
         raise RunError(
             f"{socket.gethostname()} has no data root {environment.data}: give the folder that holds "
             "the datasets (DATA, --data), or fetch them by `python -m datasets.download`"
+        )
+
+
+def check_teacher(run: Run, environment: Environment) -> None:
+    """Raise RunError where what the run learns from has not been trained."""
+    teacher = run.teacher
+    if teacher and run.trains and finished(teacher, environment) is None:
+        raise RunError(
+            f"{run.method} learns from a {teacher.method}, which is not trained: "
+            f"{environment.output / teacher.folder} holds no finished run of {teacher.config} on "
+            f"{teacher.dataset}, seed {teacher.seed}. Give --with-teacher to train it first"
         )
 
 
@@ -190,15 +204,16 @@ def started(
         RunError: the data root is missing, or another process is writing into the folder.
     """
     check_data(run, environment)
-    with sole_writer(environment.output / run.folder) as lock:
+    check_teacher(run, environment)
+    with sole_writer(environment.output / run.folder):
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "train.py", *run.arguments(environment)],
             cwd=ROOT,
             env=child_environment(threads, device),
             stdout=console,
             stderr=console and subprocess.STDOUT,
-            pass_fds=[lock.fileno()],
-            preexec_fn=_die_with_parent,
+            # on Linux a child can be ended with its parent, however that dies
+            preexec_fn=_die_with_parent if _LIBC else None,
         )
         try:
             yield process
@@ -217,13 +232,30 @@ def run_here(run: Run, environment: Environment) -> None:
 
     Raises:
         RunError: it cannot be started, or train.py failed (its message has been shown).
+        Interrupted: Ctrl-C or SIGTERM came; train.py has been told, and has ended.
     """
     accuracy = finished(run, environment)
     folder = environment.output / run.folder
     if accuracy is not None:
         print(f"kept: {folder} is finished (accuracy {accuracy:.1f}%)", flush=True)
         return
-    with started(run, environment) as process:
-        status = process.wait()
+    with noted_interruptions() as noted, started(run, environment) as process:
+        status = _wait(process, noted)
+    if noted:
+        raise Interrupted(noted[0])
     if status:
-        raise RunError(f"the run in {folder} failed with status {status}")
+        raise RunFailed(folder, status)
+
+
+def _wait(process: subprocess.Popen, noted: Sequence[int]) -> int:
+    """Wait for a process, and hand on what is noted: SIGTERM at once, Ctrl-C, of which a terminal
+    tells the process as well, after some patience."""
+    told, noted_at = False, 0.0
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(0.5)
+        if noted and not told:
+            noted_at = noted_at or time.monotonic()
+            if noted[0] == signal.SIGTERM or time.monotonic() - noted_at > PATIENCE:
+                process.terminate()
+                told = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,9 @@ from matplotlib.figure import Figure
 
 from prompting.averaging import gaussian_weights
 
-from . import settings
-from .published import published
+from ..published import methods, settings
+from ..published.figures import published
+from ..records import ADVICE, CURVES_FILE, RESULTS_FILE, RecordError, read_curves
 from .results import ReportError, Result, training_folders
 from .summary import AVERAGE, Statistic, label
 
@@ -150,7 +150,10 @@ def training_curves(results: Sequence[Result]) -> Iterator[tuple[str, Figure]]:
     grouped: defaultdict[tuple, defaultdict[str, list[dict]]]
     grouped = defaultdict(lambda: defaultdict(list))
     for result in training_folders(list(results)):
-        curves = json.loads((result.folder / "curves.json").read_text())
+        try:
+            curves = read_curves(result.folder / CURVES_FILE)
+        except RecordError as error:
+            raise ReportError(str(error)) from error
         grouped[result.series, result.shots][result.dataset].append(curves)
     for (series, shots), datasets in grouped.items():
         tested = any(run["tests"] for runs in datasets.values() for run in runs)
@@ -200,13 +203,15 @@ def _plot_tests(axes, runs: Sequence[dict]) -> None:
 
 
 def averaging_weights(results: Sequence[Result]) -> Figure | None:
-    """The weight of every epoch in PromptSRC's prompts; None where there are no such runs."""
+    """The weight of every epoch in the prompts of methods that average them; None without such runs."""
     used = {}
     for result in results:
-        if result.method == "PromptSRC" and (config := result.content.get("config")):
-            node = config["TRAINER"]["PROMPTSRC"]
-            key = (config["OPTIM"]["MAX_EPOCH"], node["GPA_MEAN"], node["GPA_STD"])
-            used.setdefault(key, f"{key[0]} epochs, mean {key[1]:g}, deviation {key[2]:g}")
+        averaging = methods.find(result.method).averaging
+        if averaging:
+            keys = ("OPTIM.MAX_EPOCH", averaging["mean"], averaging["deviation"])
+            values = tuple(_value(result, key) for key in keys)
+            name = "{} epochs, mean {:g}, deviation {:g}".format(*values)
+            used.setdefault(values, name)
     if not used:
         return None
     figure, axes = _axes(6, 3)
@@ -217,3 +222,15 @@ def averaging_weights(results: Sequence[Result]) -> Figure | None:
     _count_epochs(axes)
     axes.legend()
     return figure
+
+
+def _value(result: Result, key: str) -> float:
+    """The value of a key in the configuration of a result."""
+    node = result.content["config"]
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, bool) or not isinstance(node, (int, float)):
+        raise ReportError(
+            f"{result.folder / RESULTS_FILE} has {key} {node!r}: expected a number. {ADVICE}"
+        )
+    return node

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-FILE = Path(__file__).with_name("paper_results.csv")
+FILE = Path(__file__).with_name("figures.csv")
 
 MARKS = {
     "read": "",
@@ -20,10 +20,23 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Published:
-    """A published figure in percent, and how it was taken from the paper."""
+    """A published figure.
+
+    Attributes:
+        value: in percent.
+        confidence: how it was taken from the paper, one of MARKS.
+        backbone: the CLIP that it was made with.
+        epochs: of its training; "" for those of the method's published configuration.
+        run_by: who ran it; "" for the paper that it stands in.
+        source: where it was read, if not in that paper or its repository.
+    """
 
     value: float
     confidence: str
+    backbone: str = ""
+    epochs: str = ""
+    run_by: str = ""
+    source: str = ""
 
     @property
     def mark(self) -> str:
@@ -36,7 +49,13 @@ def published() -> dict[tuple[str, str, str, int, str], Published]:
     with open(FILE, newline="", encoding="utf-8") as file:
         return {
             (row["setting"], row["method"], row["dataset"], int(row["shots"]), row["metric"]): (
-                Published(float(row["value"]), row["confidence"])
+                Published(
+                    float(row["value"]),
+                    *(
+                        row[name]
+                        for name in ("confidence", "backbone", "epochs", "run_by", "source")
+                    ),
+                )
             )
             for row in csv.DictReader(file)
         }

@@ -11,9 +11,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from . import settings
-from .published import MARKS
-from .summary import AVERAGE, NAMES, Statistic, label, order_datasets
+from ..published import methods, settings
+from ..published.figures import MARKS
+from .summary import AVERAGE, Statistic, label, order_datasets, title
 
 STYLES = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
 _TITLES = {"base": "base", "new": "new", "harmonic_mean": "H", "accuracy": "accuracy"}
@@ -107,7 +107,7 @@ def _comparison(protocol: str, statistics: Sequence[Statistic]) -> Table:
                 for each in series
             ]
             rows.append([name, *map(_number, values)])
-    return Table(NAMES[protocol], ["dataset", *map(label, series)], rows)
+    return Table(title(protocol), ["dataset", *map(label, series)], rows)
 
 
 def _shots(series: tuple[str, str], statistics: Sequence[Statistic]) -> int:
@@ -130,7 +130,7 @@ def _comparison_of_halves(protocol: str, statistics: Sequence[Statistic]) -> Tab
         for series in _of_series(statistics)
     ]
     headers = ["dataset", "method", *(_TITLES[metric] for metric in metrics)]
-    return Table(NAMES[protocol], headers, rows, ["H is the harmonic mean of base and new"])
+    return Table(title(protocol), headers, rows, ["H is the harmonic mean of base and new"])
 
 
 def _against_paper(
@@ -161,12 +161,21 @@ def _against_paper(
         notes.append("± standard deviation over the seeds")
     elif several:
         notes.append("± half of the 95% interval of the mean over the seeds")
-    return Table(label(series), headers, rows, [*notes, *_confidence_notes(figures)])
+    if saw := methods.find(series[0]).saw:
+        notes.append(f"saw {saw}")
+    return Table(label(series), headers, rows, [*notes, *_notes_on_published(figures)])
 
 
-def _confidence_notes(figures: Iterable[Statistic]) -> list[str]:
-    used = {f.published.confidence for f in figures if f.published}
-    return [f"{mark} {said}" for said, mark in MARKS.items() if mark and said in used]
+def _notes_on_published(figures: Iterable[Statistic]) -> list[str]:
+    """How sure the published figures are, and whose they are where they are not the paper's own."""
+    used = [f.published for f in figures if f.published]
+    confidences = {each.confidence for each in used}
+    notes = [f"{mark} {said}" for said, mark in MARKS.items() if mark and said in confidences]
+    notes += [
+        f"published figures run by {by}" for by in dict.fromkeys(p.run_by for p in used) if by
+    ]
+    sources = dict.fromkeys(p.source for p in used if p.source)
+    return notes + [f"published figures read from: {source}" for source in sources]
 
 
 def _seeds(protocol: str, statistics: Sequence[Statistic]) -> Table:
@@ -200,6 +209,10 @@ def record(protocol: str, figure: Statistic) -> dict[str, Any]:
         "source": figure.is_source,
         "published": paper and paper.value,
         "published_confidence": paper and paper.confidence,
+        "published_backbone": paper and paper.backbone,
+        "published_epochs": paper and paper.epochs,
+        "published_run_by": paper and paper.run_by,
+        "published_source": paper and paper.source,
         "difference": figure.difference,
     }
 

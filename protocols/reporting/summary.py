@@ -6,18 +6,23 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from . import settings
-from .published import Published, published
+from ..published import methods, settings
+from ..published.figures import Published, published
 from .results import ReportError, Result
 
 AVERAGE = "average"
-NAMES = {
+_TITLES = {
     "base2new": "Base-to-new generalization",
     "cross_dataset": "Cross-dataset transfer",
     "domain_generalization": "Domain generalization",
     "few_shot": "Few-shot classification",
-    "ablation": "From IVLP to PromptSRC, base-to-new",
 }
+
+
+def title(protocol: str) -> str:
+    """What the table of a protocol is called; that of the ablation, by the methods that have one."""
+    ablations = (methods.find(name).ablation_title for name in methods.ablations())
+    return _TITLES.get(protocol) or "; ".join(ablations)
 
 
 def harmonic_mean(base: float, new: float) -> float:
@@ -109,7 +114,7 @@ def select(results: Sequence[Result], selection: Selection) -> list[Result]:
         if (not selection.methods or r.method in selection.methods)
         and (not selection.datasets or r.dataset in selection.datasets)
         and (not selection.config or r.variant == selection.config)
-        and (r.method in settings.ZERO_SHOT or r.seed in selection.seeds)
+        and (methods.is_zero_shot(r.method) or r.seed in selection.seeds)
     ]
 
 
@@ -133,11 +138,11 @@ def summarise(
             f"run them by `python -m protocols.run {protocol}`"
         )
     # the runs of zero-shot CLIP on whole datasets serve several tables, and add no rows to few_shot
-    trained = [r for r in results if r.method not in settings.ZERO_SHOT]
+    trained = [r for r in results if not methods.is_zero_shot(r.method)]
     rows = trained if protocol == "few_shot" and trained else results
     datasets = order_datasets(selection.datasets or {r.dataset for r in rows})
     statistics_: list[Statistic] = []
-    names = order({r.series[0] for r in results}, (*settings.METHODS, *settings.ABLATION))
+    names = order({r.series[0] for r in results}, (*methods.names(), *methods.ablation_rows()))
     for series in sorted({r.series for r in results}, key=lambda s: (names.index(s[0]), s[1])):
         of_series = [r for r in results if r.series == series]
         for shots in sorted({r.shots for r in of_series}):
@@ -154,7 +159,7 @@ def _of_series(
     datasets: Sequence[str],
     selection: Selection,
 ) -> list[Statistic]:
-    seeds = (1,) if series[0] in settings.ZERO_SHOT else tuple(selection.seeds)
+    seeds = (1,) if methods.is_zero_shot(series[0]) else tuple(selection.seeds)
     source = settings.source_of(series[1]) if protocol in settings.TRANSFERS else None
     figures: list[Statistic] = []
     for dataset in datasets:
@@ -240,4 +245,5 @@ def _published(protocol: str, figure: Statistic, figures: Sequence[Statistic]) -
             return None
     name = settings.dataset_names().get(figure.dataset, figure.dataset)
     shots = figure.shots or settings.SHOTS
-    return published().get((protocol, method, name, shots, figure.metric))
+    reported_as = methods.find(method).reported_as or method
+    return published().get((protocol, reported_as, name, shots, figure.metric))

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ..published import methods, settings
+from ..published.methods import EVALUATION_FOLDER, FOLDERS, ZERO_SHOT_FOLDER
+from ..records import (
+    CONFIG_FILE,
+    CURVES_FILE,
+    RESULTS_FILE,
+    RecordError,
+    accuracy_of,
+    read,
+    read_results,
+)
 
-from . import settings
-from .execution import RunError, accuracy_of, read_json
-
-RESULTS_FILE = "results.json"
-
-_BASE2NEW = re.compile(
-    r"base2new/(?P<phase>train_base|test_base|test_new)/(?P<dataset>[^/]+)/shots_(?P<shots>\d+)/"
-    r"(?P<method>[^/]+)/(?P<config>[^/]+)/seed(?P<seed>\d+)"
-)
-_EVALUATION = re.compile(
-    r"(?P<phase>evaluation)/(?P<method>[^/]+)/(?P<config>[^/]+)_(?P<shots>\d+)shots/"
-    r"(?P<dataset>[^/]+)/seed(?P<seed>\d+)"
-)
-_TRAINING = re.compile(
-    r"(?P<phase>few_shot/)?(?P<dataset>[^/]+)/(?P<method>[^/]+)/(?P<config>[^/]+)_(?P<shots>\d+)shots/"
-    r"(?:(?P<context>nctx[^/]+)/)?seed(?P<seed>\d+)"
-)
-_ZERO_SHOT = re.compile(
-    rf"(?P<method>{'|'.join(settings.ZERO_SHOT)})/(?P<config>[^/]+)/(?P<dataset>[^/]+)"
-)
-_PATTERNS = {
-    "base2new": (_BASE2NEW,),
-    "cross_dataset": (_EVALUATION, _TRAINING, _ZERO_SHOT),
-    "domain_generalization": (_EVALUATION, _TRAINING, _ZERO_SHOT),
-    "few_shot": (_TRAINING, _ZERO_SHOT),
-    "ablation": (_BASE2NEW,),
-}
+_TRAINING_FOLDERS = (FOLDERS["few_shot"], f"few_shot/{FOLDERS['few_shot']}")
+_NO_NAMES = {"method": "", "dataset": "", "seed": "", "phase": ""}
 
 
 class ReportError(ValueError):
@@ -116,30 +100,23 @@ def _without_transfers(results: list[Result]) -> list[Result]:
 
 def _read(protocol: str, output: Path, path: Path) -> Result | None:
     folder = path.parent
-    relative = folder.relative_to(output).as_posix()
-    for pattern in _PATTERNS[protocol]:
-        if match := pattern.fullmatch(relative):
-            break
-    else:
-        return None
-    named = {**{"phase": None, "context": None, "shots": 0, "seed": 1}, **match.groupdict()}
-    if not _belongs(protocol, pattern, named):
+    named = _named(protocol, folder.relative_to(output).as_posix())
+    if named is None:
         return None
     try:
-        content = read_json(path)
-        accuracy = accuracy_of(content, path)
-    except RunError as error:
+        content = read_results(path)
+    except RecordError as error:
         raise ReportError(str(error)) from error
     if content.get("split") != "test" or any(folder.glob("*/resume.pth")):
         return None
     classes = {"train_base": "base", "test_base": "base", "test_new": "new"}.get(
         named["phase"], "all"
     )
-    shots = 0 if named["method"] in settings.ZERO_SHOT else int(named["shots"])
+    shots = 0 if methods.is_zero_shot(named["method"]) else int(named["shots"])
     _check(folder, content, named, classes)
     row = ""
     if protocol == "ablation":
-        row, named["config"] = settings.ablation_row(named["method"], named["config"])
+        row, named["config"] = methods.ablation_row(named["method"], named["config"])
     return Result(
         method=named["method"],
         variant=_variant(protocol, named, shots),
@@ -147,47 +124,96 @@ def _read(protocol: str, output: Path, path: Path) -> Result | None:
         shots=shots,
         classes=classes,
         seed=int(named["seed"]),
-        accuracy=accuracy,
+        accuracy=accuracy_of(content, path),
         folder=folder,
         content=content,
         row=row,
     )
 
 
-def _belongs(protocol: str, pattern: re.Pattern, named: dict[str, Any]) -> bool:
+def _templates(protocol: str) -> Iterator[tuple[str, str]]:
+    """Method and template of every kind of folder that may be part of a protocol's table; the method
+    is "" where all have it. Those of one method come first."""
+    training = protocol in settings.TRANSFERS or protocol == "few_shot"
+    for name in methods.names():
+        for template in methods.find(name).templates():
+            yield name, template
+            if training:
+                yield name, f"few_shot/{template}"
+        if methods.is_zero_shot(name) and training:
+            yield name, ZERO_SHOT_FOLDER
+    if protocol in settings.TRANSFERS:
+        yield "", EVALUATION_FOLDER
+    yield from (("", each) for each in (_TRAINING_FOLDERS if training else [FOLDERS["base2new"]]))
+
+
+def _named(protocol: str, relative: str) -> dict[str, Any] | None:
+    """What the name of a folder says, or None where it is no part of the protocol's table."""
+    for method, template in _templates(protocol):
+        if match := methods.pattern(template, method).fullmatch(relative):
+            absent = {"phase": None, "own": None, "config": None, "shots": 0, "seed": 1}
+            named = {**absent, "method": method, "again": False, **match.groupdict()}
+            if template.startswith("few_shot/"):
+                template, named["again"] = template.removeprefix("few_shot/"), True
+            if _belongs(protocol, template, named):
+                return named
+    return None
+
+
+def _belongs(protocol: str, template: str, named: dict[str, Any]) -> bool:
     """Whether a folder of a fitting name is part of the protocol's table."""
-    dataset, config = named["dataset"], named["config"]
-    row = settings.ablation_row(named["method"], config)
+    method, dataset, config = named["method"], named["dataset"], named["config"]
+    if template == ZERO_SHOT_FOLDER:
+        return protocol == "few_shot" or _is_of_transfer(protocol, dataset, config)
+    row = methods.ablation_row(method, config or "")
+    own = row[1] if row else config
+    try:
+        setting = methods.find(method).setting(protocol, dataset, int(named["shots"]), own or "")
+    except settings.UsageError:
+        return False
+    named["config"] = config = config or setting.config
+    if template == setting.evaluation_folder and protocol in settings.TRANSFERS:
+        return _is_of_transfer(protocol, dataset, config)
+    if template != setting.folder:
+        return False
     if protocol == "ablation":
         return row is not None
     if protocol == "base2new":  # without those that only the ablation has
         return row is None or row[1] == config
     if protocol in settings.TRANSFERS:
-        is_source = dataset == settings.source_of(config)
-        if pattern is _TRAINING:
-            own = named["phase"] is None and named["context"] is None
-            return is_source and own and int(named["shots"]) == settings.SHOTS
-        shifted = dataset in (*settings.SHIFTED, *settings.BUILTIN_SHIFTED)
-        return is_source or shifted == (protocol == "domain_generalization")
-    if protocol == "few_shot" and pattern is _TRAINING and named["method"] in settings.METHODS:
-        # models of cross-dataset transfer lie beside those of few-shot classification
-        if named["method"] == "CoOp" and named["context"] is None:
+        if named["again"] or int(named["shots"]) != setting.shots:
             return False
-        transfer = settings.published_configs(named["method"], "cross_dataset")
-        few_shot = settings.published_configs(named["method"], "few_shot")
-        return config not in transfer - few_shot
-    return True
+        if setting.trained_on == "target":
+            return _is_of_transfer(protocol, dataset, config)
+        return dataset == settings.source_of(config)
+    # models of cross-dataset transfer lie beside those of few-shot classification
+    found = methods.find(method)
+    transfer, few_shot = (found.published_configs(p) for p in ("cross_dataset", "few_shot"))
+    return config not in transfer - few_shot
+
+
+def _is_of_transfer(protocol: str, dataset: str, config: str) -> bool:
+    """Whether a dataset is the source of transfer, or a target of the protocol."""
+    shifted = dataset in (*settings.SHIFTED, *settings.BUILTIN_SHIFTED)
+    is_target = shifted == (protocol == "domain_generalization")
+    return is_target or dataset == settings.source_of(config)
 
 
 def _variant(protocol: str, named: dict[str, Any], shots: int) -> str:
-    method, config, context = named["method"], named["config"], named["context"]
+    """What differs from what is published: the configuration, and options that folders tell of."""
+    method, dataset, config = named["method"], named["dataset"], named["config"]
+    found = methods.find(method)
+    shots = shots or settings.SHOTS
     try:
-        usual = settings.config_name(method, protocol, named["dataset"], shots or settings.SHOTS)
-    except (KeyError, settings.UsageError):
+        usual = found.setting(protocol, dataset, shots).config
+    except settings.UsageError:
         usual = None
     parts = [] if config == usual else [config]
-    if context not in (None, settings.coop_context()):
-        parts.append(context)
+    if named["own"] is not None:
+        setting = found.setting(protocol, dataset, shots, config)
+        segments = {setting.fill(each, **_NO_NAMES) for each in setting.folder.split("/")}
+        if named["own"] not in segments:
+            parts.append(named["own"])
     return ", ".join(parts)
 
 
@@ -205,9 +231,12 @@ def _check(folder: Path, content: dict[str, Any], named: dict[str, Any], classes
                 f"{folder / RESULTS_FILE} is of {key} {content.get(key)!r}, but its folder is named "
                 f"for {value!r}: it was moved or written by another run; put it where it belongs"
             )
-    config = folder / "config.yaml"
+    config = folder / CONFIG_FILE
     if config.is_file():
-        differing = _differing(yaml.safe_load(config.read_text()), content.get("config", {}))
+        try:
+            differing = _differing(read(config), content["config"])
+        except RecordError as error:
+            raise ReportError(str(error)) from error
         if differing:
             raise ReportError(
                 f"two runs have written into {folder}: config.yaml and {RESULTS_FILE} differ in "
@@ -216,6 +245,9 @@ def _check(folder: Path, content: dict[str, Any], named: dict[str, Any], classes
 
 
 def _differing(old: dict, new: dict) -> list[str]:
+    if {**old, "OUTPUT_DIR": ""} == {**new, "OUTPUT_DIR": ""}:
+        return []
+    # which keys are whose is known to the methods' classes, which bring torch
     from trainers.results import differing_keys
 
     return differing_keys(old, new)
@@ -226,7 +258,7 @@ def _refuse_mixed_configurations(results: list[Result]) -> None:
     first: dict[tuple, Result] = {}
     for result in results:
         other = first.setdefault(result.cell, result)
-        old, new = ({**r.content.get("config", {}), "SEED": 0} for r in (other, result))
+        old, new = ({**r.content["config"], "SEED": 0} for r in (other, result))
         if differing := _differing(old, new):
             raise ReportError(
                 f"{other.folder} and {result.folder} are not seeds of one experiment: "
@@ -236,4 +268,4 @@ def _refuse_mixed_configurations(results: list[Result]) -> None:
 
 def training_folders(results: list[Result]) -> Iterator[Result]:
     """Those results whose folder also holds the curves of a training."""
-    return (result for result in results if (result.folder / "curves.json").is_file())
+    return (result for result in results if (result.folder / CURVES_FILE).is_file())

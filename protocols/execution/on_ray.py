@@ -7,9 +7,9 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from .execution import RunError, started
-from .runs import Environment, Run
-from .settings import ROOT
+from ..published.runs import Environment, Run
+from ..published.settings import ROOT
+from .single_run import RunError, started
 from .sweep import Outcome, ended, open_console
 
 RETRIES = 5

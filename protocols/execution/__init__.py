@@ -1,0 +1,1 @@
+"""How runs are executed: one here, many in a sweep, on a Ray cluster."""

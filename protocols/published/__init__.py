@@ -1,0 +1,1 @@
+"""What the papers fix: protocols, datasets, methods, the runs of each table, and their figures."""

@@ -1,0 +1,241 @@
+"""What a method's folder says: rules, folders, scripts, teachers, and what it may not say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+from protocols import launch
+from protocols.execution.single_run import RunError, check_teacher
+from protocols.published import methods, runs, settings
+from protocols.published.figures import published
+from protocols.published.runs import Environment, table_runs
+from protocols.published.settings import UsageError
+from protocols.reporting.results import find_results
+
+STUDENT = """
+appeared: "2024-03"
+saw: unlabeled images of the classes it is tested on
+settings:
+  - for: {protocol: base2new}
+    config: main
+    shots: 0
+    folder: "base2new/{phase}/{dataset}/shots_{shots}/{method}/seed_{seed}"
+  - for: {protocol: base2new}
+    teacher: {method: PromptSRC, option: TRAINER.STUDENT.TEACHER, seed: 2}
+  - for: {protocol: cross_dataset}
+    config: main
+    trained_on: target
+    teacher: {method: PromptSRC, option: TRAINER.STUDENT.TEACHER}
+  - for: {protocol: few_shot}
+    config: main
+    options: {TRAINER.STUDENT.WEIGHT: 2.5, TRAINER.STUDENT.LAYERS: 3, TRAINER.STUDENT.WIDE: false}
+    folder: "{dataset}/{method}/{config}_{shots}shots/w{WEIGHT}/seed{seed}"
+  - for: {protocol: few_shot, dataset: [dtd, eurosat], shots: [8, 16]}
+    options: {TRAINER.STUDENT.WEIGHT: 7.0}
+  - for: {protocol: few_shot, dataset: other}
+    note: "{dataset} has no weight of its own"
+scripts:
+  weighed:
+    runs: few_shot
+    purpose: with a weight
+    arguments: [DATASET, WEIGHT]
+    fixed: {SHOTS: 4}
+    options: {TRAINER.STUDENT.WEIGHT: WEIGHT}
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes a published.yaml of a method Student into a copy of the configurations."""
+    shutil.copytree(settings.CONFIGS, tmp_path / "configs")
+    monkeypatch.setattr(settings, "CONFIGS", tmp_path / "configs")
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    folder = tmp_path / "configs/trainers/Student"
+    folder.mkdir()
+    for name in ("main", "builtin"):
+        shutil.copy(tmp_path / "configs/trainers/IVLP/builtin.yaml", folder / f"{name}.yaml")
+
+    def write(text):
+        (folder / methods.FILE).write_text(text)
+        methods.find.cache_clear()
+        methods.names.cache_clear()
+        return methods.find("Student")
+
+    yield write
+    methods.find.cache_clear()
+    methods.names.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shots", "weight"),
+    [("dtd", 8, "7.0"), ("dtd", 4, "2.5"), ("sun397", 16, "2.5"), ("my_images", 8, "2.5")],
+)
+def test_rules_that_fit_are_laid_over_each_other(dataset, shots, weight, write, capsys):
+    write(STUDENT)
+    run = runs.few_shot("Student", dataset, shots, 1)
+    assert run.folder == f"{dataset}/Student/main_{shots}shots/w{weight}/seed1"
+    pairs = dict(zip(run.options[::2], run.options[1::2], strict=True))
+    assert pairs["TRAINER.STUDENT.WEIGHT"] == weight
+    assert pairs["TRAINER.STUDENT.WIDE"] == "False"
+    assert ("my_images has no weight" in capsys.readouterr().out) == (dataset == "my_images")
+
+
+def test_values_beside_a_configuration_are_its_own(write):
+    write(STUDENT)
+    published_, builtin = (runs.base2new_train("Student", "dtd", 1, c) for c in ("", "builtin"))
+    assert published_.folder == "base2new/train_base/dtd/shots_0/Student/seed_1"
+    assert builtin.folder == "base2new/train_base/dtd/shots_16/Student/builtin/seed1"
+
+
+def test_a_teacher_is_trained_first_where_it_is_asked_for(write, tmp_path, monkeypatch):
+    write(STUDENT)
+    teacher = runs.base2new_train("PromptSRC", "dtd", 2)
+    planned = table_runs("base2new", ["Student"], ["dtd"], with_teachers=True)
+    assert planned.count(teacher) == 1
+    assert planned[0] == teacher
+    assert len(planned) == 1 + 2 * 3
+    assert teacher not in table_runs("base2new", ["Student"], ["dtd"])
+    environment = Environment(tmp_path, tmp_path / "out")
+    assert planned[1].arguments(environment)[-2:] == [
+        "TRAINER.STUDENT.TEACHER",
+        str(tmp_path / "out" / teacher.folder),
+    ]
+    with pytest.raises(RunError, match=r"PromptSRC, which is not trained.*--with-teacher"):
+        check_teacher(planned[1], environment)
+    started = []
+    monkeypatch.setattr(launch, "run_here", lambda run, _: started.append(run))
+    monkeypatch.setenv("PREC", "fp32")
+    words = ["run.sh", "Student", "base2new_train", "dtd", "1", "--with-teacher", "OPTIM.LR", "1.0"]
+    assert launch.main(words) == 0
+    assert started == [teacher, planned[1]]
+
+
+def test_the_teacher_has_the_configuration_that_was_asked_for(write):
+    write(STUDENT)
+    assert runs.base2new_train("Student", "dtd", 1, "builtin").teacher.config == "builtin"
+
+
+def test_what_learns_from_targets_is_trained_on_each(write):
+    write(STUDENT)
+    planned = table_runs("cross_dataset", ["Student"], ["dtd", "eurosat"], [1], with_teachers=True)
+    assert [(run.method, run.dataset) for run in planned] == [
+        ("PromptSRC", "imagenet"),
+        ("Student", "dtd"),
+        ("Student", "eurosat"),
+    ]
+
+
+def leave_result(output, run, accuracy=50.0):
+    folder = output / run.folder
+    folder.mkdir(parents=True)
+    pairs = dict(zip(run.options[::2], run.options[1::2], strict=True))
+    content = {
+        "trainer": run.method,
+        "dataset": settings.dataset_names()[run.dataset],
+        "classes": pairs["DATASET.SUBSAMPLE_CLASSES"],
+        "split": "test",
+        "seed": run.seed,
+        "metrics": {"accuracy": accuracy},
+        "config": {"TRAINER": {}},
+    }
+    (folder / "results.json").write_text(json.dumps(content))
+
+
+def test_reports_find_results_in_the_folders_of_the_rules(write, tmp_path):
+    write(STUDENT)
+    output = tmp_path / "out"
+    own = {"TRAINER.STUDENT.WEIGHT": "9.0"}
+    planned = {
+        runs.base2new_train("Student", "dtd", 1): ("base2new", ""),
+        runs.base2new_train("Student", "dtd", 1, "builtin"): ("base2new", "builtin"),
+        runs.base2new_train("KgCoOp", "dtd", 1): ("base2new", ""),
+        runs.few_shot("Student", "dtd", 8, 1): ("few_shot", ""),
+        runs.few_shot("Student", "dtd", 8, 1, options=own): ("few_shot", "w9.0"),
+        runs.cross_dataset_train("Student", "dtd", 1): ("cross_dataset", ""),
+    }
+    for run in planned:
+        leave_result(output, run)
+    for protocol in ("base2new", "few_shot", "cross_dataset"):
+        found = {
+            (output / run.folder, variant)
+            for run, (of, variant) in planned.items()
+            if of == protocol
+        }
+        results = find_results(protocol, output)
+        assert {(r.folder, r.variant) for r in results} == found
+        assert {r.shots for r in results} <= {0, 8, 16}
+
+
+def test_own_scripts_stand_for_common_ones(write, monkeypatch):
+    write(STUDENT)
+    monkeypatch.setenv("SEEDS", "3")
+    script, given, _, _ = launch.parse(["run.sh", "student", "weighed", "dtd", "0.50"])
+    (run,) = script.runs(given)
+    assert run.folder == "dtd/Student/main_4shots/w0.50/seed3"
+
+
+def test_a_folder_of_one_configuration_needs_nothing_else(write, tmp_path):
+    write("")
+    with pytest.raises(UsageError, match="no published configuration for base2new"):
+        runs.base2new_train("Student", "dtd", 1)  # there are two
+    (settings.CONFIGS / "trainers/Student/main.yaml").unlink()
+    assert runs.base2new_train("Student", "dtd", 1).config == "builtin"
+    assert runs.few_shot("Student", "dtd", 4, 1).folder == "dtd/Student/builtin_4shots/seed1"
+    assert methods.names()[-1] == "Student"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", "cannot be read as YAML"),
+        ("- 1", "expected keys out of"),
+        ("appeard: '2024'", "did you mean 'appeared'"),
+        ("appeared: 2024", "expected a str"),
+        ("settings: [{configs: main}]", "did you mean 'config'"),
+        ("settings: [{for: {protocols: base2new}}]", "did you mean 'protocol'"),
+        ("settings: [{for: {protocol: base2nw}}]", "did you mean 'base2new'"),
+        ("settings: [{for: {dataset: dtdd}}]", "did you mean 'dtd'"),
+        ("settings: [{trained_on: sources}]", "neither source nor target"),
+        ("settings: [{teacher: {method: PromptSRC}}]", "lacks option"),
+        ("settings: [{config: main, folder: '{dataset}/{WIDTH}'}]", "cannot be filled"),
+        ("scripts: {x: {runs: few_shot}}", "lacks purpose, arguments"),
+        ("scripts: {x: {runs: fewshot, purpose: p, arguments: []}}", "did you mean 'few_shot'"),
+        ("ablation: {rows: {x: {suffixes: y}}}", "did you mean 'suffix'"),
+    ],
+)
+def test_what_a_folder_may_not_say_is_named(text, says, write, capsys):
+    with suppress(UsageError):
+        write(text)
+    assert launch.main(["run.sh", "Student", "few_shot", "dtd", "4"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_every_published_method_has_its_figures_and_the_other_way_round():
+    reported = {method for protocol, method, *_ in published() if protocol != "ablation"}
+    for name in methods.names():
+        found = methods.find(name)
+        assert name == "ZeroshotCLIP2" or (found.reported_as or name) in reported
+    assert {figure.backbone for figure in published().values()} == {"ViT-B/16"}
+    rerun = published()["base2new", "ProGrad", "average", 16, "base"]
+    assert rerun.run_by == "the authors of KgCoOp"
+
+
+def test_lists_and_help_bring_no_torch_and_nothing_that_only_linux_has():
+    """In a process of its own, where what Windows lacks cannot be imported."""
+    code = (
+        "import sys; sys.modules['fcntl'] = sys.modules['resource'] = None\n"
+        "from protocols import launch, report, run\n"
+        "assert run.main(['base2new', '--methods', 'CoOp', '--list']) == 0\n"
+        "assert launch.main(['run.sh', 'CoOp']) == 0\n"
+        "assert not {'torch', 'yacs', 'dassl'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=settings.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
