@@ -126,8 +126,8 @@ class MultiModalAdapter(PromptTrainer):
         if not 0 <= first <= last <= most or options.ADAPTER_DIM < 1:
             raise InputError(
                 f"TRAINER.{self.node}: adapters of width {options.ADAPTER_DIM} beside the blocks "
-                f"{first} to {last} were asked for, and {self.cfg.MODEL.BACKBONE.NAME} has {most} blocks "
-                "in both encoders (a ResNet none): expected 0 <= ADAPTER_START <= ADAPTER_END <= "
+                f"{first} to {last} were asked for, and {self.cfg.MODEL.BACKBONE.NAME} has {most} "
+                "blocks in both encoders (a ResNet none): expected 0 <= ADAPTER_START <= ADAPTER_END <= "
                 f"{most} and ADAPTER_DIM at least 1"
             )
         widths = clip.text.width, clip.image.width
