@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from yacs.config import CfgNode as CN
 
+from .toolbox_trainers import TOOLBOX_TRAINERS
+
 _C = CN()
 
 _C.VERSION = 1
@@ -142,8 +144,7 @@ _C.TEST.SPLIT = "test"
 # The model that is tested after training: last_step or best_val.
 _C.TEST.FINAL_MODEL = "last_step"
 
-_C.TRAINER = CN()
-_C.TRAINER.NAME = ""
+_C.TRAINER = CN({"NAME": "", **TOOLBOX_TRAINERS})
 
 
 def get_cfg_default() -> CN:

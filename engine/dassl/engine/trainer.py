@@ -34,6 +34,15 @@ __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 _BEST_MODEL = "model-best.pth.tar"
 
 
+def __getattr__(name: str) -> Any:
+    # trainers import it from here; tensorboard takes long to import, and may be absent
+    if name == "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 class SimpleNet(nn.Module):
     """Backbone, an optional head, and a linear classifier.
 
@@ -282,10 +291,11 @@ class TrainerBase:
         self.after_train()
 
     def _set_data_epoch(self) -> None:
-        # Trainers of others may have built their data in another way, without epochs.
-        set_epoch = getattr(getattr(self, "dm", None), "set_epoch", None)
-        if set_epoch is not None:
-            set_epoch(self.epoch)
+        # trainers of others may keep their loaders without a data manager, or build them otherwise
+        for name in ("dm", "train_loader_x", "train_loader_u"):
+            set_epoch = getattr(getattr(self, name, None), "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(self.epoch)
 
     def before_train(self) -> None:
         """Called before the first epoch."""

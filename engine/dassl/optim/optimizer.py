@@ -11,6 +11,8 @@ from dassl.utils import check_availability
 from torch import nn
 from yacs.config import CfgNode
 
+from .radam import RAdam
+
 __all__ = ["AVAI_OPTIMS", "build_optimizer"]
 
 AVAI_OPTIMS = ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
@@ -61,7 +63,7 @@ def build_optimizer(
         )
     common["betas"] = (optim_cfg.ADAM_BETA1, optim_cfg.ADAM_BETA2)
     if name == "radam":
-        return torch.optim.RAdam(param_groups, **common)
+        return RAdam(param_groups, **common)
     if name == "adamw":
         return torch.optim.AdamW(param_groups, **common)
     return torch.optim.Adam(param_groups, amsgrad=name == "amsgrad", **common)
