@@ -26,6 +26,7 @@ from .config import options
 from .curves import Curves
 from .manifest import write_manifest
 from .periodic_tests import PeriodicTests
+from .repeatable import seed_loaders
 from .results import claim_folder, plain_config, write_results
 
 RESUME_FILE = "resume.pth"
@@ -70,6 +71,10 @@ class PromptTrainer(TrainerX):
         if len(cfg.INPUT.SIZE) != 2:
             raise ValueError(f"INPUT.SIZE is {cfg.INPUT.SIZE}: expected (height, width)")
 
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        seed_loaders(self)
+
     def build_model(self) -> None:
         cfg = self.cfg
         self.precision = resolve_precision(self.options.PREC, self.device)
@@ -106,6 +111,10 @@ class PromptTrainer(TrainerX):
         claim_folder(self.cfg)
         super().before_train()
         self.curves.resume(self.cfg.RESUME or self.output_dir, self.start_epoch)
+
+    def before_epoch(self) -> None:
+        super().before_epoch()
+        self.train_loader_x.set_epoch(self.epoch)
 
     def run_epoch(self) -> None:
         learning_rate = self.get_current_lr()
