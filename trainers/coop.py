@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
@@ -12,6 +11,7 @@ from prompting.class_prompts import PromptLayout, class_prompts, clean_name
 from prompting.prompted_clip import PromptLearner, random_vectors, word_vectors
 
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 
 def starting_context(clip: CLIP, words: str, count: int) -> tuple[Tensor, str]:
@@ -31,7 +31,7 @@ def starting_context(clip: CLIP, words: str, count: int) -> tuple[Tensor, str]:
     return word_vectors(clip, words, given), words
 
 
-@TRAINER_REGISTRY.register()
+@register
 class CoOp(PromptTrainer):
     """Learns the context vectors of "[V]_1 ... [V]_M class name." by cross entropy (equation 2).
 

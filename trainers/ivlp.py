@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from dassl.engine import TRAINER_REGISTRY
-
 from prompting.backbone import CLIP
 from prompting.class_prompts import PromptLayout, class_prompts, clean_name
 from prompting.prompted_clip import PromptLearner, random_vectors, word_vectors
 
 from .config import options as method_options
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 # the published code starts from words only for contexts up to this length
 LONGEST_WORD_CONTEXT = 4
 
 
-@TRAINER_REGISTRY.register()
+@register
 class IVLP(PromptTrainer):
     """Learns deep prompts in both encoders, not coupled, by cross entropy.
 

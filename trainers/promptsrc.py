@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.averaging import GaussianAverage
@@ -16,9 +15,10 @@ from prompting.prompted_clip import normalise, template_features
 
 from . import templates
 from .ivlp import IVLP
+from .registry import register
 
 
-@TRAINER_REGISTRY.register()
+@register
 class PromptSRC(IVLP):
     """IVLP kept close to the frozen CLIP that it starts from.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
@@ -13,6 +12,7 @@ from prompting.prompted_clip import PromptedCLIP, normalise, template_features
 
 from . import templates
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 
 class TemplateCLIP(PromptedCLIP):
@@ -27,7 +27,7 @@ class TemplateCLIP(PromptedCLIP):
         return normalise(torch.stack([normalise(f) for f in features]).mean(0))
 
 
-@TRAINER_REGISTRY.register()
+@register
 class ZeroshotCLIP(PromptTrainer):
     """One template: TRAINER.ZEROSHOT.TEMPLATE, else the dataset's own, else "a photo of a {}."."""
 
@@ -55,7 +55,7 @@ class ZeroshotCLIP(PromptTrainer):
         raise ValueError(f"{type(self).__name__} learns nothing: run it with --eval-only")
 
 
-@TRAINER_REGISTRY.register()
+@register
 class ZeroshotCLIP2(ZeroshotCLIP):
     """An ensemble of the seven selected ImageNet templates and, elsewhere, the dataset's own."""
 
