@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
@@ -21,6 +20,7 @@ from .kgcoop import KgCoOp
 from .maple import MaPLe
 from .prompt_trainer import PromptTrainer
 from .promptsrc import PromptSRC
+from .registry import register
 
 
 class ChannelwiseMap(nn.Module):
@@ -126,14 +126,14 @@ class DePT(PromptTrainer):
         return loss, {**parts, "ce": cross_entropy, "ce_head": of_head}
 
 
-@TRAINER_REGISTRY.register()
+@register
 class DePTCoOp(DePT, CoOp):
     """DePT on CoOp."""
 
     checkpoint_name = "PromptLearner"
 
 
-@TRAINER_REGISTRY.register()
+@register
 class DePTKgCoOp(DePT, KgCoOp):
     """DePT on KgCoOp."""
 
@@ -141,16 +141,16 @@ class DePTKgCoOp(DePT, KgCoOp):
     published_unused = (r"prompt_learner\.(bias_vectors|meta_net\..*)",)
 
 
-@TRAINER_REGISTRY.register()
+@register
 class DePTMaPLe(DePT, MaPLe):
     """DePT on MaPLe."""
 
 
-@TRAINER_REGISTRY.register()
+@register
 class DePTIVLP(DePT, IVLP):
     """DePT on IVLP: not published as code."""
 
 
-@TRAINER_REGISTRY.register()
+@register
 class DePTPromptSRC(DePT, PromptSRC):
     """DePT on PromptSRC: in the paper, not published as code."""

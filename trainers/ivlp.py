@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
@@ -13,6 +12,7 @@ from prompting.errors import InputError
 from prompting.learner import DeepPrompts, PromptLearner, random_vectors, word_vectors
 
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 # the published code starts from words only for contexts up to this length
 LONGEST_WORD_CONTEXT = 4
@@ -73,7 +73,7 @@ class DeepPromptTrainer(PromptTrainer):
             )
 
 
-@TRAINER_REGISTRY.register()
+@register
 class IVLP(DeepPromptTrainer):
     """Learns deep prompts in both encoders, not coupled, by cross entropy.
 

@@ -6,17 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from . import templates
 from .coop import CoOp
+from .registry import register
 
 # where the published teacher is asked otherwise than zero-shot CLIP
 OWN_TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}
 
 
-@TRAINER_REGISTRY.register()
+@register
 class KgCoOp(CoOp):
     """CoOp whose class features are kept close to those of a hand-written template.
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
@@ -16,6 +15,7 @@ from prompting.learner import PromptLearner
 from prompting.steering import ImageSteering, TextSteering
 
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 
 class Adapters(PromptLearner):
@@ -98,7 +98,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor, frozen: bool) -> Tensor:
     return F.linear(x, weight.to(x.dtype), bias.to(x.dtype))
 
 
-@TRAINER_REGISTRY.register()
+@register
 class MultiModalAdapter(PromptTrainer):
     """Learns adapters beside the blocks ADAPTER_START to ADAPTER_END of both encoders, both ends
     included and counted from 1, by cross entropy. TEXT_CTX_INIT: the words before the class name."""
@@ -127,8 +127,8 @@ class MultiModalAdapter(PromptTrainer):
             raise InputError(
                 f"TRAINER.{self.node}: adapters of width {options.ADAPTER_DIM} beside the blocks "
                 f"{first} to {last} were asked for, and {self.cfg.MODEL.BACKBONE.NAME} has {most} "
-                "blocks in both encoders (a ResNet none): expected 0 <= ADAPTER_START <= ADAPTER_END <= "
-                f"{most} and ADAPTER_DIM at least 1"
+                "blocks in both encoders (a ResNet none): expected 0 <= ADAPTER_START <= ADAPTER_END "
+                f"<= {most} and ADAPTER_DIM at least 1"
             )
         widths = clip.text.width, clip.image.width
         return Adapters(range(first, last + 1), widths, options.ADAPTER_DIM, options.ADAPTER_SCALE)

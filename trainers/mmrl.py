@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
@@ -19,6 +18,7 @@ from prompting.steering import ImageSteering, TextSteering
 
 from . import templates
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 LOGIT_SCALE = 100.0
 
@@ -96,7 +96,7 @@ class RepresentationCLIP(PromptedCLIP):
         return self.alpha * logits + (1 - self.alpha) * self.logits(representation, text)
 
 
-@TRAINER_REGISTRY.register()
+@register
 class MMRL(PromptTrainer):
     """Learns tokens that enter both encoders in their upper layers (section 3).
 

@@ -31,6 +31,7 @@ from .config import options
 from .curves import Curves
 from .manifest import write_manifest
 from .periodic_tests import PeriodicTests
+from .repeatable import seed_loaders
 from .results import used_config, write_results
 
 
@@ -135,6 +136,10 @@ class PromptTrainer(TrainerX):
                 f"takes {self.views} view(s) of a training image; set it to {self.views}"
             )
 
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        seed_loaders(self)
+
     def build_model(self) -> None:
         cfg = self.cfg
         self.precision = resolve_precision(self.options.PREC, self.device)
@@ -185,6 +190,10 @@ class PromptTrainer(TrainerX):
         run_folder.begin(self.cfg, "training", self.dm.dataset)
         super().before_train()
         self.curves.resume(self.resumed_from, self.start_epoch)
+
+    def before_epoch(self) -> None:
+        super().before_epoch()
+        self.train_loader_x.set_epoch(self.epoch)
 
     def run_epoch(self) -> None:
         learning_rate = self.get_current_lr()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
@@ -18,6 +17,7 @@ from prompting.transformer import QuickGELU
 from . import templates
 from .kgcoop import OWN_TEMPLATES as KNOWLEDGE_TEMPLATES
 from .kgcoop import KgCoOp
+from .registry import register
 
 CLASS_TOKENS = 4
 TEACHER_TEMPLATES = KNOWLEDGE_TEMPLATES | {
@@ -72,7 +72,7 @@ class ClassAwareCLIP(PromptedCLIP):
         return self.clip.text(self.layout, self.prompt_learner.steer_classes(self.teacher_text()))
 
 
-@TRAINER_REGISTRY.register()
+@register
 class TCP(KgCoOp):
     """KgCoOp's loss, and class-aware tokens inside the text encoder (section 3.2).
 

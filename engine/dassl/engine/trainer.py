@@ -40,6 +40,15 @@ __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 _BEST_MODEL = "model-best.pth.tar"
 
 
+def __getattr__(name: str) -> Any:
+    # trainers import it from here; tensorboard takes long to import, and may be absent
+    if name == "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 class TrainerBase:
     """Named models with their optimizers and schedulers, their checkpoints, and the epoch loop."""
 
