@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,7 @@ def accuracy_of(results: dict[str, Any], path: Path) -> float:
 
 def is_percentage(value: Any) -> bool:
     """Whether a value is a number from 0 to 100."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= 100
+    return _is_number(value) and 0 <= value <= 100
 
 
 def read_curves(path: Path) -> dict[str, list[dict[str, Any]]]:

@@ -250,13 +250,19 @@ class Method:
         Raises:
             UsageError: it does not say.
         """
-        path = self.config_path(config)
-        try:
-            return int(_read_yaml(path)["OPTIM"]["MAX_EPOCH"])
-        except (KeyError, TypeError, ValueError) as error:
+        epochs = self.value(config, "OPTIM", "MAX_EPOCH")
+        if not isinstance(epochs, int):
             raise UsageError(
-                f"{path} has no OPTIM.MAX_EPOCH: write it there, or give it as KEY VALUE pair"
-            ) from error
+                f"{self.config_path(config)} has no number OPTIM.MAX_EPOCH: write it there, or give it "
+                "as KEY VALUE pair"
+            )
+        return epochs
+
+    def value(self, config: str, node: str, key: str) -> Any:
+        """What a configuration says of a key; None where it says nothing."""
+        content = _read_yaml(self.config_path(config))
+        values = content.get(node) if isinstance(content, dict) else None
+        return values.get(key) if isinstance(values, dict) else None
 
     def setting(
         self,

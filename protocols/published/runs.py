@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from . import methods, settings
 from .methods import ZERO_SHOT_FOLDER, AblationRow, Setting
 from .settings import UsageError
@@ -91,9 +89,7 @@ class Run:
         """Whether the best epoch is tested, by KEY VALUE pairs or else by the configuration."""
         asked = _last(options, "TEST.FINAL_MODEL")
         if not asked:
-            path = methods.find(self.method).config_path(self.config)
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            asked = (content.get("TEST") or {}).get("FINAL_MODEL")
+            asked = methods.find(self.method).value(self.config, "TEST", "FINAL_MODEL")
         return asked == "best_val"
 
     def arguments(self, environment: Environment) -> list[str]:

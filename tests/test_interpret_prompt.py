@@ -1,0 +1,42 @@
+"""interpret_prompts/interpret_prompt.py: words are found back, and what does not fit is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from prompting.backbone import load_clip
+from prompting.learner import word_vectors
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "interpret_prompts/interpret_prompt.py"
+
+
+def interpret(*words):
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, words)]
+    return subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True)
+
+
+def test_the_words_of_a_context_are_the_nearest_to_it(tmp_path):
+    clip = load_clip("builtin-vit-small")
+    context = word_vectors(clip, "a photo of", 3)
+    path = tmp_path / "model.pth.tar-5"
+    state = {"ctx": context, "token_prefix": torch.zeros(4, 1, context.shape[1])}
+    torch.save({"state_dict": state, "epoch": 5}, path)
+    found = interpret(path, 2, "--backbone", "builtin-vit-small")
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert [line.split()[1:3] for line in lines] == [
+        [word, "0.0000,"] for word in ("a", "photo", "of")
+    ]
+
+
+def test_what_holds_no_context_is_named(tmp_path):
+    path = tmp_path / "model.pth.tar-5"
+    torch.save({"state_dict": {"image_encoder.VPT": torch.zeros(4, 8)}, "epoch": 5}, path)
+    found = interpret(path, 2)
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"error: {path} holds no context vectors")
