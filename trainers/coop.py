@@ -31,6 +31,7 @@ class CoOp(PromptTrainer):
         "PREC": "fp16",
         "CLASS_TOKEN_POSITION": "end",
     }
+    at_least = {"N_CTX": 1}
     saved_module = "prompt_learner."
 
     def build_template(self) -> PromptTemplate:

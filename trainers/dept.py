@@ -97,6 +97,8 @@ class DePT(PromptTrainer):
     """
 
     more_nodes = {"DEPT": {"HEAD_WEIGHT": 0.7, "HEAD_LR_FACTOR": 6.5}}
+    more_than = {"HEAD_LR_FACTOR": 0}
+    at_most = {"HEAD_WEIGHT": 1}
     saved_module = ""
     model_class = DecoupledCLIP
 

@@ -25,13 +25,6 @@ class DeepPromptTrainer(PromptTrainer):
     """
 
     context_key = "N_CTX"
-    at_least: dict[str, int] = {}
-
-    def check_cfg(self, cfg) -> None:
-        super().check_cfg(cfg)
-        for key, bound in self.at_least.items():
-            if (value := cfg.TRAINER[self.node][key]) < bound:
-                raise InputError(f"TRAINER.{self.node}.{key} is {value}: expected at least {bound}")
 
     @property
     def words(self) -> str:

@@ -27,6 +27,7 @@ class KgCoOp(CoOp):
 
     node = "KGCOOP"
     defaults = {**CoOp.defaults, "N_CTX": 4, "WEIGHT": 8.0, "TEMPLATE": ""}
+    at_least = {"WEIGHT": 0}
     # drawn and saved by the published code, and never used
     published_unused = (r"bias_vectors", r"meta_net\..*")
 

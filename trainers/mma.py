@@ -112,6 +112,8 @@ class MultiModalAdapter(PromptTrainer):
         "ADAPTER_SCALE": 0.1,
         "PREC": "amp",
     }
+    at_least = {"ADAPTER_DIM": 1}
+    more_than = {"ADAPTER_SCALE": 0}
     checkpoint_name = "adapter_learner"
     saved_module = "adapter_learner."
     published_unused = (r"token_embedding", r"tokenized_prompts")
@@ -123,12 +125,11 @@ class MultiModalAdapter(PromptTrainer):
         options = self.options
         first, last = options.ADAPTER_START, options.ADAPTER_END
         most = min(clip.text.layers, clip.image.layers if clip.is_vit else 0)
-        if not 0 <= first <= last <= most or options.ADAPTER_DIM < 1:
+        if not 0 <= first <= last <= most:
             raise InputError(
-                f"TRAINER.{self.node}: adapters of width {options.ADAPTER_DIM} beside the blocks "
-                f"{first} to {last} were asked for, and {self.cfg.MODEL.BACKBONE.NAME} has {most} "
-                "blocks in both encoders (a ResNet none): expected 0 <= ADAPTER_START <= ADAPTER_END "
-                f"<= {most} and ADAPTER_DIM at least 1"
+                f"TRAINER.{self.node}: adapters beside the blocks {first} to {last} were asked for, "
+                f"and {self.cfg.MODEL.BACKBONE.NAME} has {most} in both encoders (a ResNet none): "
+                f"expected 0 <= ADAPTER_START <= ADAPTER_END <= {most}"
             )
         widths = clip.text.width, clip.image.width
         return Adapters(range(first, last + 1), widths, options.ADAPTER_DIM, options.ADAPTER_SCALE)

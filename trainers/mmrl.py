@@ -116,6 +116,8 @@ class MMRL(PromptTrainer):
         "TEMPLATE": "",
         "PREC": "fp16",
     }
+    at_least = {"ALPHA": 0, "REG_WEIGHT": 0, "N_REP_TOKENS": 1, "REP_DIM": 1}
+    at_most = {"ALPHA": 1}
     accepted_keys = {"TASK": "B2N"}  # the classes say what the published key says
     checkpoint_name = "MultiModalRepresentationLearner"
     published_unused = (r"(representation_learner\.)?prompt_embeddings", r".*clip_model.*")

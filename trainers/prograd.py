@@ -47,6 +47,8 @@ class ProGrad(CoOp):
         "TEMPERATURE": 1.0,
         "TEMPLATE": "",
     }
+    at_least = {"LAMBDA": 0}
+    more_than = {"TEMPERATURE": 0}
 
     def teacher_templates(self) -> Sequence[str]:
         return [self.options.TEMPLATE or templates.of_dataset(self.cfg.DATASET.NAME, OWN_TEMPLATES)]

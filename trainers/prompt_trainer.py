@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -45,6 +47,7 @@ class PromptTrainer(SavedTraining):
     A method states, as class attributes:
         node, defaults: its configuration node TRAINER.<node> and the keys in it.
         more_nodes: further nodes with their defaults, where it has any.
+        at_least, more_than, at_most: bounds of the values of its keys.
         accepted_keys: keys, with their defaults, that published command lines give and nothing reads.
         checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.
@@ -58,6 +61,9 @@ class PromptTrainer(SavedTraining):
     defaults: ClassVar[Mapping[str, Any]] = {}
     more_nodes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     accepted_keys: ClassVar[Mapping[str, Any]] = {}
+    at_least: ClassVar[Mapping[str, float]] = {}
+    more_than: ClassVar[Mapping[str, float]] = {}
+    at_most: ClassVar[Mapping[str, float]] = {}
     learns = True
     views = 1
     model_class: type[PromptedCLIP] = PromptedCLIP
@@ -127,6 +133,22 @@ class PromptTrainer(SavedTraining):
                 f"DATALOADER.K_TRANSFORMS is {cfg.DATALOADER.K_TRANSFORMS}: {type(self).__name__} "
                 f"takes {self.views} view(s) of a training image; set it to {self.views}"
             )
+
+        for node, defaults in self.nodes().items():
+            self._check_bounds(node, options(cfg, node, defaults))
+
+    def _check_bounds(self, node: str, values: Mapping[str, Any]) -> None:
+        checks = {"at_least": operator.ge, "more_than": operator.gt, "at_most": operator.le}
+        for kind, holds in checks.items():
+            # a method keeps to the bounds of those that it is built on
+            for key, bound in ChainMap(
+                *(vars(base).get(kind, {}) for base in type(self).__mro__)
+            ).items():
+                if key in values and not holds(values[key], bound):
+                    raise InputError(
+                        f"TRAINER.{node}.{key} is {values[key]}: expected {kind.replace('_', ' ')} "
+                        f"{bound}"
+                    )
 
     def build_data_loader(self) -> None:
         super().build_data_loader()

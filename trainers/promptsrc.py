@@ -44,6 +44,8 @@ class PromptSRC(IVLP):
         "GPA": True,
         "TEACHER_TEMPLATES": len(templates.TEACHER),
     }
+    at_least = {"TEXT_LOSS_WEIGHT": 0, "IMAGE_LOSS_WEIGHT": 0}
+    more_than = {"GPA_STD": 0}
 
     def teacher_templates(self) -> Sequence[str]:
         count = self.options.TEACHER_TEMPLATES

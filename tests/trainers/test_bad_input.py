@@ -127,6 +127,39 @@ def test_text_depth_below_one(run: Run) -> None:
         run("IVLP", TRAINER__IVLP__PROMPT_DEPTH_TEXT="0")
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "value", "expected"),
+    [
+        ("CoOp", "COOP.N_CTX", "-1", "at least 1"),
+        ("CoCoOp", "COCOOP.N_CTX", "0", "at least 1"),
+        ("IVLP", "IVLP.N_CTX_VISION", "0", "at least 1"),
+        ("PromptSRC", "PROMPTSRC.GPA_STD", "-1", "more than 0"),
+        ("PromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
+        ("PromptSRC", "PROMPTSRC.TEXT_LOSS_WEIGHT", "-3", "at least 0"),
+        ("KgCoOp", "KGCOOP.WEIGHT", "-0.5", "at least 0"),
+        ("ProGrad", "PROGRAD.TEMPERATURE", "0", "more than 0"),
+        ("MMRL", "MMRL.ALPHA", "1.5", "at most 1"),
+        ("DePTCoOp", "DEPT.HEAD_WEIGHT", "2", "at most 1"),
+        ("DePTCoOp", "COOP.N_CTX", "0", "at least 1"),
+        ("DePTPromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
+    ],
+)
+def test_options_out_of_range(run: Run, method: str, key: str, value: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=rf"TRAINER\.{key} is {value}(\.0)?: expected {expected}"):
+        run(method, **{f"TRAINER__{key.replace('.', '__')}": value})
+
+
+def test_a_template_with_two_places_for_the_name(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"has 2 \{\}: expected one"):
+        run("ZeroshotCLIP", "run", "--eval-only", TRAINER__ZEROSHOT__TEMPLATE="{} {}")
+
+
+@pytest.mark.parametrize("views", ["0", "2"])
+def test_more_views_than_a_method_takes(run: Run, views: str) -> None:
+    with pytest.raises(ValueError, match="K_TRANSFORMS"):
+        run("CoOp", DATALOADER__K_TRANSFORMS=views)
+
+
 def test_zero_shot_cannot_be_trained(run: Run) -> None:
     with pytest.raises(ValueError, match="run it with --eval-only"):
         run("ZeroshotCLIP")
