@@ -114,12 +114,17 @@ class SavedTraining(TrainerX):
                 "epoch was validated. Give --load-epoch, or TEST.FINAL_MODEL last_step"
             )
         checkpoint = checkpoints.load(path)
-        self._load_learned(path, checkpoint)
+        self.load_learned(path, checkpoint)
         self.tested_checkpoint = path
         self.epoch = checkpoint["epoch"] - 1
         print(f"Loaded {self.checkpoint_name} from {path} (epoch {checkpoint['epoch']})")
 
-    def _load_learned(self, path: Path, checkpoint: dict) -> None:
+    def load_learned(self, path: Path, checkpoint: dict[str, Any]) -> None:
+        """Take over what `checkpoints.load` read from a file, and compare the probe.
+
+        Raises:
+            checkpoints.CheckpointError: it was made for something else, or means something else here.
+        """
         header = checkpoint.get("header")
         if header is not None:
             checkpoints.check_header(path, header, self.identity)
@@ -155,7 +160,7 @@ class SavedTraining(TrainerX):
             done = state["epoch"]
             print(f"Resuming from {path}: {done} of {self.max_epoch} epochs are done")
         elif final.is_file():
-            self._load_learned(final, checkpoints.load(final))
+            self.load_learned(final, checkpoints.load(final))
             done, self.epoch = self.max_epoch, self.max_epoch - 1
             print(f"{final} is finished: nothing is left to train")
         else:
