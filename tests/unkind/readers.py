@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import pickle
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ class Impossible(Exception):
     """What the model of a format says of a file that no reader may accept."""
 
 
+class ToBeSaid(Impossible):
+    """The same, unless a line in the log says what is wrong; then it holds ``value``."""
+
+    def __init__(self, reason: str, value: Any) -> None:
+        super().__init__(reason)
+        self.value = value
+
+
 @dataclass
 class Reader(Kind):
     """A kind that damages a file and reads it.
@@ -43,6 +52,8 @@ class Reader(Kind):
     """
 
     refusals: tuple[type[Exception], ...] = INPUT_ERRORS
+    also_named: str = "\n"
+    """What may stand for the file in a message, such as its dataset's name."""
     isolated: bool = False
     """Whether each trial has a process of its own, since reading changes what it reads into."""
 
@@ -50,8 +61,9 @@ class Reader(Kind):
         os.chdir(folder)
         self.marker = folder / "executed"
         self.world = world
-        with quiet():
+        with quiet() as shown:
             self.prepare(world, folder)
+        self.usually_said = set(shown.getvalue().splitlines())
 
     def prepare(self, world: World, folder: Path) -> None:
         """Read the intact files, once a process."""
@@ -80,7 +92,7 @@ class Reader(Kind):
 
     def is_named(self, message: str, path: Path) -> bool:
         """Whether a refusal names what it refuses."""
-        return path.name in message
+        return path.name in message or self.also_named in message
 
     def try_one(self, random: Random, folder: Path) -> Verdict:
         path = self.damage(random, folder)
@@ -93,22 +105,27 @@ class Reader(Kind):
 
     def _read_and_judge(self, path: Path) -> Verdict:
         try:
-            with quiet():
+            with quiet() as shown:
                 value = self.read(path)
         except self.refusals as error:
             return self._judge_refusal(error, path)
         except BaseException as error:
+            (path.parent / "traceback.txt").write_text(traceback.format_exc())
             return Verdict(Outcome.RAW, f"{type(error).__module__}.{type(error).__name__}: {error}")
         if same(value, self.intact(path)):
             return Verdict(Outcome.RIGHT)
         try:
             with quiet():
                 expected = self.expected(path, value)
+        except ToBeSaid as reason:
+            expected = reason.value
+            if set(shown.getvalue().splitlines()) <= self.usually_said:
+                return Verdict(Outcome.SILENT, f"accepted, and not said that {reason}")
         except Impossible as reason:
-            return Verdict(Outcome.SILENT, f"accepted, though {reason}: {value!r:.600}")
+            return Verdict(Outcome.SILENT, f"accepted, though {reason}: {_short(value)}")
         if same(value, expected):
             return Verdict(Outcome.RIGHT)
-        return Verdict(Outcome.SILENT, f"read as {value!r:.600}, but it says {expected!r:.600}")
+        return Verdict(Outcome.SILENT, f"read as {_short(value)}, but it says {_short(expected)}")
 
     def _judge_refusal(self, error: Exception, path: Path) -> Verdict:
         message = str(error)
@@ -147,3 +164,7 @@ def quiet() -> Iterator[io.StringIO]:
     ):
         warnings.simplefilter("ignore")
         yield shown
+
+
+def _short(value: Any) -> str:
+    return " ".join(f"{value!r}"[:5000].split())[:500]

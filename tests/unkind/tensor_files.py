@@ -173,8 +173,7 @@ class Checkpoint(_TensorFile):
 
     def read(self, path: Path) -> Any:
         self.trainer.load_model(str(path.parent.parent), epoch=None if self.by_pointer else EPOCHS)
-        learned_now = {k: v.detach() for k, v in self.trainer.learned_tensors().items()}
-        return {"learned": learned_now, "epochs": self.trainer.epoch + 1}
+        return {"learned": self.trainer.learned.copy(), "epochs": self.trainer.epoch + 1}
 
     def is_named(self, message: str, path: Path) -> bool:
         return str(path.parent) in message

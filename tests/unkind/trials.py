@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -68,8 +69,8 @@ class Kind:
 class Worker:
     """A forked process that tries one kind, replaced when a trial hangs or kills it."""
 
-    def __init__(self, kind: Kind, world: World, folder: Path) -> None:
-        self.kind, self.world, self.folder = kind, world, folder
+    def __init__(self, kind: Kind, world: World, scratch: Path) -> None:
+        self.kind, self.world, self.scratch = kind, world, scratch
         self.process: multiprocessing.Process | None = None
         self.seed: int | None = None
 
@@ -83,13 +84,18 @@ class Worker:
     def _fork(self) -> None:
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(dir=self.scratch))
         # not a daemon: trials start processes of their own
         self.process = context.Process(
             target=_serve, args=(self.kind, self.world, self.folder, theirs)
         )
         self.process.start()
         theirs.close()
-        self.connection.recv()  # set up; not part of a trial's time
+        try:
+            self.connection.recv()  # set up; not part of a trial's time
+        except EOFError:
+            raise RuntimeError(f"{self.kind.name} cannot be set up (see above)") from None
 
     @property
     def trial_folder(self) -> Path:
@@ -122,7 +128,6 @@ class Worker:
 
 def _serve(kind: Kind, world: World, folder: Path, connection: Connection) -> None:
     os.setsid()
-    folder.mkdir(parents=True, exist_ok=True)
     kind.set_up(world, folder)
     connection.send(None)
     while True:

@@ -62,15 +62,20 @@ def method_settings(method: str) -> dict[str, str]:
     """The settings of a run of a registered method."""
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
-    node = TRAINER_REGISTRY.get(method).node
-    own = {f"TRAINER.{node}.{k}": v for k, v in OF_METHODS.items() if k in cfg.TRAINER[node]}
-    return SETTINGS | own
+    own = {
+        f"TRAINER.{node}.{key}": value
+        for node in TRAINER_REGISTRY.get(method).nodes()
+        for key, value in OF_METHODS.items()
+        if key in cfg.TRAINER[node]
+    }
+    views = {"DATALOADER.K_TRANSFORMS": str(TRAINER_REGISTRY.get(method).views)}
+    return SETTINGS | own | views
 
 
 def learning_methods() -> list[str]:
     """Every registered method that trains."""
     names = TRAINER_REGISTRY.registered_names()
-    return [name for name in names if hasattr(TRAINER_REGISTRY.get(name), "checkpoint_name")]
+    return [name for name in names if TRAINER_REGISTRY.get(name).learns]
 
 
 @dataclass(frozen=True)
