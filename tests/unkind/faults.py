@@ -33,11 +33,11 @@ class Faults:
 
     def __init__(self, folder: Path, at: int = 0, kind: str = "", note: Path | None = None) -> None:
         self.folder, self.at, self.kind = str(folder), at, kind
-        self.log = note and os.open(note, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        self.count = 0
+        self.note, self.count = note, 0
 
     def install(self) -> None:
         """Wrap the functions of this process, for good."""
+        self.log = self.note and os.open(self.note, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         for name in ("replace", "rename", "unlink", "mkdir", "fsync"):
             setattr(os, name, self._wrap(name, getattr(os, name)))
         os.open = self._wrap("os.open", os.open, _flags_write)
@@ -52,7 +52,8 @@ class Faults:
                 return function(*arguments, **named)
             self.count += 1
             if self.log:
-                os.write(self.log, f"{self.count} {name} {arguments[:2]!r:.200}\n".encode())
+                paths = [str(a) for a in arguments[:2] if isinstance(a, (str, bytes, os.PathLike))]
+                os.write(self.log, f"{self.count} {name} {' '.join(paths)}\n".encode())
             if self.count != self.at:
                 return function(*arguments, **named)
             return self._go_wrong(name, function, arguments, named)

@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -39,14 +39,14 @@ class _Runs(Kind):
         method = random.choice(self.methods)
         settings = TESTS_BETWEEN if random.random() < 0.25 else {}
         reference = self.world.unbroken(method, settings)
-        trial = _Trial(self.world, method, settings, folder)
+        trial = RunTrial(self.world, method, settings, folder)
         times = 0
         for _ in range(random.randint(1, self.breaks)):
             status, stderr, was_broken = self.break_once(trial, random)
-            if problem := self.complain(status, stderr, was_broken) or trial.find_damage():
-                return Verdict(
-                    Outcome.RAW if problem in stderr else Outcome.SILENT, problem, times + 1
-                )
+            if problem := self.complain(status, stderr):
+                return Verdict(Outcome.RAW, problem, times + 1)
+            if problem := trial.find_damage():
+                return Verdict(Outcome.SILENT, problem, times + 1)
             times += was_broken
             if status == 0:
                 break
@@ -58,16 +58,16 @@ class _Runs(Kind):
         problem = trial.find_damage() or trial.compare(reference)
         return Verdict(Outcome.SILENT if problem else Outcome.RIGHT, problem, times)
 
-    def break_once(self, trial: _Trial, random: Random) -> tuple[int, str, bool]:
+    def break_once(self, trial: RunTrial, random: Random) -> tuple[int, str, bool]:
         """Start the run and break it: its status, stderr, and whether it was broken."""
         raise NotImplementedError
 
-    def complain(self, status: int, stderr: str, was_broken: bool) -> str:
+    def complain(self, status: int, stderr: str) -> str:
         """What is wrong with the way in which it ended, or nothing."""
         raise NotImplementedError
 
 
-class _Trial:
+class RunTrial:
     """A run of a method in a folder of its own."""
 
     def __init__(self, world: World, method: str, settings: dict[str, str], folder: Path) -> None:
@@ -80,6 +80,26 @@ class _Trial:
         """Start, or start again."""
         self.starts += 1
         return Forked(self.arguments, self.folder / f"console{self.starts}", prepare)
+
+    def kill_at_a_moment(self, random: Random, number: signal.Signals) -> tuple[int, str, bool]:
+        """Start, and send a signal at a random moment of the usual time."""
+        run = self.start()
+        time.sleep(random.uniform(0.0, self.usual["seconds"]))
+        run.kill(number)
+        status, stderr = run.wait()
+        return status, stderr, status != 0
+
+    def fail_at_an_operation(self, random: Random, kinds: Sequence[str]) -> tuple[int, str, bool]:
+        """Start, and let one of the usual number of file operations go wrong."""
+        return self.fail_at(random.randint(1, self.usual["operations"]), random.choice(kinds))
+
+    def fail_at(self, at: int, kind: str) -> tuple[int, str, bool]:
+        """Start, and let the file operation of that number go wrong, if there are so many."""
+        note = self.folder / "operations.txt"
+        with open(note, "a") as file:
+            print(f"start {self.starts + 1}: {kind} at operation {at}", file=file)
+        status, stderr = self.start(Faults(self.output, at, kind, note).install).wait()
+        return status, stderr, f"\n{at} " in note.read_text().rpartition("start ")[2]
 
     def find_damage(self) -> str:
         """A file under its own name that cannot be read to its end."""
@@ -127,12 +147,12 @@ class Kills(_Runs):
 
     name: str = "kills"
 
-    def break_once(self, trial: _Trial, random: Random) -> tuple[int, str, bool]:
+    def break_once(self, trial: RunTrial, random: Random) -> tuple[int, str, bool]:
         if random.random() < 0.5:
-            return _kill_at_a_moment(trial, random, signal.SIGKILL)
-        return _fail_at_an_operation(trial, random, ("killed before", "killed after"))
+            return trial.kill_at_a_moment(random, signal.SIGKILL)
+        return trial.fail_at_an_operation(random, ("killed before", "killed after"))
 
-    def complain(self, status: int, stderr: str, was_broken: bool) -> str:
+    def complain(self, status: int, stderr: str) -> str:
         return (
             "" if status in (0, -signal.SIGKILL) else f"it ended with {status}:\n{stderr[-3000:]}"
         )
@@ -145,10 +165,10 @@ class Disk(_Runs):
     name: str = "disk"
     share: float = 2.0
 
-    def break_once(self, trial: _Trial, random: Random) -> tuple[int, str, bool]:
-        return _fail_at_an_operation(trial, random, ("disk full", "permission denied"))
+    def break_once(self, trial: RunTrial, random: Random) -> tuple[int, str, bool]:
+        return trial.fail_at_an_operation(random, ("disk full", "permission denied"))
 
-    def complain(self, status: int, stderr: str, was_broken: bool) -> str:
+    def complain(self, status: int, stderr: str) -> str:
         if status == 0 or (status == 2 and is_clear(stderr)):
             return ""
         return f"it ended with {status}:\n{stderr[-3000:]}"
@@ -161,34 +181,11 @@ class Signals(_Runs):
     name: str = "signals"
     share: float = 1.0
 
-    def break_once(self, trial: _Trial, random: Random) -> tuple[int, str, bool]:
+    def break_once(self, trial: RunTrial, random: Random) -> tuple[int, str, bool]:
         self.number = random.choice((signal.SIGTERM, signal.SIGINT))
-        return _kill_at_a_moment(trial, random, self.number)
+        return trial.kill_at_a_moment(random, self.number)
 
-    def complain(self, status: int, stderr: str, was_broken: bool) -> str:
+    def complain(self, status: int, stderr: str) -> str:
         if status in (0, 128 + self.number) and "Traceback" not in stderr:
             return ""
         return f"sent {self.number.name}, it ended with {status}:\n{stderr[-3000:]}"
-
-
-def _kill_at_a_moment(
-    trial: _Trial, random: Random, number: signal.Signals
-) -> tuple[int, str, bool]:
-    run = trial.start()
-    time.sleep(random.uniform(0.0, trial.usual["seconds"]))
-    run.kill(number)
-    status, stderr = run.wait()
-    return status, stderr, status != 0
-
-
-def _fail_at_an_operation(
-    trial: _Trial, random: Random, kinds: tuple[str, ...]
-) -> tuple[int, str, bool]:
-    at = random.randint(1, trial.usual["operations"])
-    kind = random.choice(kinds)
-    note = trial.folder / "operations.txt"
-    with open(note, "a") as file:
-        print(f"start {trial.starts + 1}: {kind} at operation {at}", file=file)
-    faults = Faults(trial.output, at, kind, note)
-    status, stderr = trial.start(faults.install).wait()
-    return status, stderr, f"\n{at} " in note.read_text().rpartition("start ")[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .kills import Disk, Kills, Signals
 from .pictures import Archives, Pictures
+from .settings import Settings
 from .tensor_files import Backbone, Checkpoint, Pickles, Resume
 from .text_files import ClassNames, Configuration, Csv, Split
 from .trials import Kind
@@ -22,5 +23,6 @@ _ALL: list[Kind] = [
     Configuration(),
     Pictures(),
     Archives(),
+    Settings(),
 ]
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

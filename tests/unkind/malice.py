@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import shutil
 import struct
 import tarfile
 import time
@@ -83,7 +84,6 @@ def payloads(marker: Path) -> dict[str, Call]:
         "subprocess:run": (["touch", path],),
         "subprocess:check_output": (["touch", path],),
         "subprocess:getoutput": (shell,),
-        "pty:spawn": (["touch", path],),
         "builtins:eval": (python,),
         "builtins:exec": (python,),
         "__builtin__:eval": (python,),
@@ -148,6 +148,20 @@ def write_helpers(marker: Path) -> None:
     header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }".ljust(117) + "\n"
     (folder / "pickle.npy").write_bytes(b"\x93NUMPY\1\0v\0" + header.encode() + plain)
     (folder / "script.pt").write_bytes(torchscript(marker))
+
+
+def executed(marker: Path) -> list[Path]:
+    """What payloads have made; some add a suffix."""
+    return list(marker.parent.glob(f"{marker.name}*"))
+
+
+def clear(marker: Path) -> None:
+    """Remove what payloads have made."""
+    for path in executed(marker):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def dumps(content: Any) -> bytes:

@@ -19,6 +19,7 @@ import dassl.utils
 import datasets.errors
 import prompting.errors
 
+from . import malice
 from .judging import LONGEST
 from .trials import Kind, Outcome, Verdict
 from .world import World, same
@@ -96,10 +97,10 @@ class Reader(Kind):
 
     def try_one(self, random: Random, folder: Path) -> Verdict:
         path = self.damage(random, folder)
-        self.marker.unlink(missing_ok=True)
+        malice.clear(self.marker)
         judge = self._read_and_judge
         verdict = in_a_fork(lambda: judge(path)) if self.isolated else judge(path)
-        if self.marker.exists():
+        if malice.executed(self.marker):
             return Verdict(Outcome.SILENT, f"it executed what the file holds; then: {verdict.why}")
         return verdict
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -225,16 +224,13 @@ class Resume(_TensorFile):
 
 
 def _state_of_a_killed_run(world: World, folder: Path) -> tuple[bytes, Path]:
-    """resume.pth of a run that was killed in its last epoch, and its place in the output folder."""
+    """resume.pth of a run that is killed as it begins its last epoch, and its place in the output."""
     output = folder / "killed"
-    operations = world.measured(METHOD)["operations"]
-    for at in range(operations, 0, -1):
-        shutil.rmtree(output, ignore_errors=True)
-        faults = Faults(output, at, "killed before")
-        Forked(world.arguments(METHOD, output), folder / "console", faults.install).wait()
-        for path in output.glob("*/resume.pth"):
-            return path.read_bytes(), path.relative_to(output)
-    raise RuntimeError("no killed run left a resume.pth")
+    last = world.last_operation(METHOD, "replace", "resume.pth")
+    faults = Faults(output, last, "killed after")
+    Forked(world.arguments(METHOD, output), folder / "console", faults.install).wait()
+    (path,) = output.glob("*/resume.pth")
+    return path.read_bytes(), path.relative_to(output)
 
 
 # the smallest CLIP that clip's own code builds: attention heads are 64 wide

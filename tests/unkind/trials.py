@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -128,6 +129,7 @@ class Worker:
 
 def _serve(kind: Kind, world: World, folder: Path, connection: Connection) -> None:
     os.setsid()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     kind.set_up(world, folder)
     connection.send(None)
     while True:
@@ -142,6 +144,13 @@ def _serve(kind: Kind, world: World, folder: Path, connection: Connection) -> No
         except Exception:
             verdict = Verdict(Outcome.RAW, f"the tool itself failed:\n{traceback.format_exc()}")
         connection.send(verdict)
+
+
+def _end_with(parent: int) -> None:
+    """End this process and those it started when the tool is gone, even from within a hanging trial."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 @dataclass
@@ -187,11 +196,15 @@ def run(
 
     def next_kind() -> Kind | None:
         """The one that is furthest behind its share of the time."""
-        left = [kind for kind in kinds if count is None or _begun(kind) < count]
+        left = [kind for kind in kinds if not _is_enough(kind)]
         return min(left, key=_part_of_share, default=None)
 
-    def _begun(kind: Kind) -> int:
-        return tallies[kind.name].times + sum(worker.kind is kind for worker in busy)
+    def _is_enough(kind: Kind) -> bool:
+        if count is None:
+            return False
+        tally, now = tallies[kind.name], sum(worker.kind is kind for worker in busy)
+        # kills may come too late to kill
+        return tally.times + now >= count or sum(tally.counts.values()) + now >= 4 * count
 
     def _part_of_share(kind: Kind) -> float:
         now = sum(time.monotonic() - w.since for w in busy if w.kind is kind)

@@ -160,6 +160,12 @@ class World:
         """Seconds and number of file operations of the unbroken run."""
         return json.loads(_measured(self.unbroken(method, settings)).read_text())
 
+    def last_operation(self, method: str, name: str, file: str) -> int:
+        """The number of the unbroken run's last file operation of that name on that file."""
+        note = self.unbroken(method).with_name(f"{method}.operations")
+        operations = [line.split(maxsplit=2) for line in note.read_text().splitlines()]
+        return max(int(n) for n, what, paths in operations if what == name and paths.endswith(file))
+
 
 def _measured(output: Path) -> Path:
     return output.with_name(f"{output.name}.measured.json")
