@@ -163,8 +163,12 @@ class World:
     def last_operation(self, method: str, name: str, file: str) -> int:
         """The number of the unbroken run's last file operation of that name on that file."""
         note = self.unbroken(method).with_name(f"{method}.operations")
-        operations = [line.split(maxsplit=2) for line in note.read_text().splitlines()]
-        return max(int(n) for n, what, paths in operations if what == name and paths.endswith(file))
+        operations = [(line + " ").split(" ", 2) for line in note.read_text().splitlines()]
+        return max(
+            int(n)
+            for n, what, paths in operations
+            if what == name and paths.rstrip().endswith(file)
+        )
 
 
 def _measured(output: Path) -> Path:
