@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from prompting.backbone import CLIP, load_clip
 from prompting.class_prompts import PromptTemplate
-from prompting.errors import InputError
+from prompting.errors import InputError, NotFiniteError
 from prompting.learned_state import check_complete
 from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
@@ -227,7 +227,7 @@ class PromptTrainer(SavedTraining):
         read = torch.stack([value.detach().reshape(()) for value in values.values()]).tolist()
         summary = dict(zip(values, read, strict=True))
         if not math.isfinite(summary["loss"]):
-            raise FloatingPointError(
+            raise NotFiniteError(
                 f"the loss is {summary['loss']} at step {self.batch_idx + 1} of epoch "
                 f"{self.epoch + 1}: lower OPTIM.LR, or compute in fp32 or bf16. Earlier epochs are kept"
             )
