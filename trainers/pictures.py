@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any
+
+from dassl.data.datasets import DATASET_REGISTRY
+from yacs.config import CfgNode
 
 NAMED_CLASSES = 3
 
 Pictures = dict[str, dict[str, list]]
 """By part (train_x, val, test) and class name: the number of pictures, and a digest of them."""
+
+_described: dict[tuple, Pictures] = {}
 
 
 def data_digest(items: Iterable[Any], folder: str) -> str:
@@ -41,6 +48,20 @@ def describe(dataset: Any, parts: Iterable[str]) -> Pictures:
             name: [len(items), data_digest(items, folder)] for name, items in classes.items()
         }
     return described
+
+
+def of_configuration(cfg: CfgNode, parts: Sequence[str]) -> Pictures:
+    """`describe` for the dataset of a configuration, built once for all runs on it; writes nothing."""
+    key = (cfg.SEED, str(cfg.DATASET), *parts)
+    if cfg.SEED < 0 or key not in _described:
+        quiet = cfg.clone()
+        quiet.defrost()
+        # a draw without a seed is looked up where RESUME says
+        quiet.OUTPUT_DIR, quiet.RESUME = "", cfg.OUTPUT_DIR
+        with redirect_stdout(io.StringIO()):
+            dataset = DATASET_REGISTRY.get(cfg.DATASET.NAME)(quiet)
+        _described[key] = describe(dataset, parts)
+    return _described[key]
 
 
 def differences(old: Pictures, new: Pictures) -> list[str]:

@@ -139,11 +139,17 @@ def begin(cfg: CfgNode, kind: Kind, dataset: Any, parts: Sequence[str] = PARTS) 
     _held[folder.resolve()].begun = True
 
 
-def changed_pictures(folder: Path, dataset: Any) -> list[str]:
-    """How the pictures of a dataset differ from those that a folder's run is of; [] where they do not,
-    or where the run was made before pictures were recorded."""
-    recorded = _read_record(folder).get("pictures", {})
-    return pictures.differences(recorded, pictures.describe(dataset, recorded))
+def changed_pictures(cfg: CfgNode) -> list[str]:
+    """How the pictures that this configuration has now differ from those that the run in its folder is
+    of; [] where they do not, or where that run is older than the record of pictures.
+
+    Raises:
+        InputError: the dataset cannot be built.
+    """
+    recorded = _read_record(Path(cfg.OUTPUT_DIR)).get("pictures", {})
+    if not recorded:
+        return []
+    return pictures.differences(recorded, pictures.of_configuration(cfg, tuple(recorded)))
 
 
 def release(cfg: CfgNode) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from filelock import FileLock, Timeout
+from yacs.config import CfgNode
 
 from ..published import settings
 from ..published.runs import Environment, Run
@@ -78,7 +79,7 @@ def _finished(run: Run, environment: Environment) -> float | None:
         cfg = train.configure(train.parse_arguments(run.arguments(environment)))
     except (ValueError, OSError) as error:  # of what the user gave
         raise RunError(f"{run} cannot be configured: {error}") from error
-    if differing := differing_keys(results["config"], plain_config(cfg)):
+    if differing := differing_keys(results["config"], plain_config(cfg), train.default_config()):
         raise RunError(
             f"{folder} holds a run with another configuration: {'; '.join(differing)}. Choose "
             "another output root (OUTPUT, --output), or move that folder away"
@@ -89,7 +90,24 @@ def _finished(run: Run, environment: Environment) -> float | None:
             return None
     elif not _same_prompts(run, environment, folder):
         return None
+    _refuse_other_pictures(cfg)
     return accuracy_of(results, path)
+
+
+def _refuse_other_pictures(cfg: CfgNode) -> None:
+    """Results count for the pictures that they are of; where those are gone, that is said."""
+    from trainers.run_folder import changed_pictures
+
+    try:
+        changed = changed_pictures(cfg)
+    except (ValueError, OSError) as error:
+        print(f"{cfg.OUTPUT_DIR} is kept, but its pictures cannot be compared: {error}", flush=True)
+        return
+    if changed:
+        raise RunError(
+            f"{cfg.OUTPUT_DIR} holds results of other pictures: {'; '.join(changed)}. Put those back, "
+            "choose another output root (OUTPUT, --output), or move that folder away"
+        )
 
 
 def _same_prompts(run: Run, environment: Environment, folder: Path) -> bool:

@@ -251,9 +251,10 @@ def _differing(old: dict, new: dict) -> list[str]:
     if {**old, "OUTPUT_DIR": ""} == {**new, "OUTPUT_DIR": ""}:
         return []
     # which keys are whose is known to the methods' classes, which bring torch
+    import train
     from trainers.results import differing_keys
 
-    return differing_keys(old, new)
+    return differing_keys(old, new, train.default_config())
 
 
 def _refuse_mixed_configurations(results: list[Result]) -> None:

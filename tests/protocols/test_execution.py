@@ -24,6 +24,7 @@ from protocols.execution.single_run import (
 from protocols.published import methods, runs
 from protocols.published.runs import Environment
 from tests.protocols.small import execute, make_environment
+from trainers import pictures
 
 TRAIN = runs.base2new_train("PromptSRC", "my_images", 1)
 TEST = runs.base2new_test("PromptSRC", "my_images", 1)
@@ -67,6 +68,33 @@ def test_the_best_epoch_is_not_taken_from_a_run_of_the_last_one(run, environment
     options = (*environment.options, "TEST.FINAL_MODEL", "best_val")
     with pytest.raises(RunError, match=r"TEST\.FINAL_MODEL was 'last_step' and is 'best_val'"):
         finished(run, replace(environment, options=options))
+
+
+@pytest.mark.parametrize("run", [TRAIN, TEST])
+def test_results_of_other_pictures_are_not_kept(run, environment, monkeypatch):
+    monkeypatch.setattr(pictures, "_described", {})
+    name = "cat" if run is TRAIN else "hen"  # of the base and of the new classes
+    picture = environment.data / "pictures" / "test" / name / "0.png"
+    before = picture.read_bytes()
+    try:
+        picture.write_bytes(before + b"0")
+        with pytest.raises(RunError, match=rf"of other pictures: test: '{name}' \(4 then, 4 now\)"):
+            finished(run, environment)
+    finally:
+        picture.write_bytes(before)
+
+
+def test_results_whose_pictures_are_gone_are_kept_and_that_is_said(
+    environment, monkeypatch, capsys
+):
+    monkeypatch.setattr(pictures, "_described", {})
+    folder = environment.data / "pictures"
+    away = folder.rename(folder.with_name("away"))
+    try:
+        assert finished(TEST, environment) == accuracy(environment, TEST)
+    finally:
+        away.rename(folder)
+    assert "its pictures cannot be compared" in capsys.readouterr().out
 
 
 def test_a_run_without_its_last_checkpoint_is_unfinished(environment):
