@@ -46,6 +46,8 @@ for i in "${!sources[@]}"; do
     echo "added ${targets[$i]}"
 done
 find "$project/prompting" "$project/prompt_trainers" -name __pycache__ -prune -exec rm -r {} +
+# which of the configurations serves which table of the papers: nothing reads it there
+find "$project/configs/prompt_trainers" -name published.yaml -exec rm {} +
 
 cat <<'LINES'
 

@@ -138,6 +138,7 @@ def test_a_trainer_in_another_project_trains_goes_on_and_tests(project: Path) ->
     done = into(project)
     assert done.returncode == 0, done.stderr
     assert before.items() <= files(project).items()
+    assert not list(project.rglob("__pycache__"))
     (project / "train.py").write_text(with_the_lines(TRAIN, done.stdout))
     config = next(project.glob("configs/prompt_trainers/PromptSRC/*ep20*4ctx.yaml"))
     command = [

@@ -31,6 +31,10 @@ _IRRELEVANT = (
 )
 
 
+# what our engine adds to Dassl's options, at the values that change nothing: runs go on on either
+_ADDED_BY_OUR_ENGINE = {"OPTIM.ADAM_EPS": 1e-8}
+
+
 def plain_config(cfg: CfgNode) -> dict[str, Any]:
     """A configuration as nested dicts and lists of plain values."""
     return {
@@ -80,7 +84,7 @@ def differing_keys(
     old, new = _flat(old), _flat(new)
     if old == new:
         return []
-    known = _flat(plain_config(defaults or default_config()))
+    known = _ADDED_BY_OUR_ENGINE | _flat(plain_config(defaults or default_config()))
     nodes = {old.get("TRAINER.NAME"), new.get("TRAINER.NAME")}
     used = {node for name in nodes for node in _used_nodes(name) or ()}
     return [

@@ -239,6 +239,17 @@ def test_results_of_two_versions_are_one_experiment() -> None:
     assert results.differing_keys(config, newer) == ["OPTIM.GAMMA was 0.1 and is 0.5"]
 
 
+def test_a_run_goes_on_on_an_engine_without_our_engines_options() -> None:
+    theirs = results.default_config()
+    here = results.plain_config(theirs)
+    del theirs.OPTIM["ADAM_EPS"]
+    there = results.plain_config(theirs)
+    assert results.differing_keys(here, there, theirs) == []
+    assert results.differing_keys(there, here, theirs) == []
+    here["OPTIM"]["ADAM_EPS"] = 1e-3
+    assert results.differing_keys(here, there, theirs) == ["OPTIM.ADAM_EPS was 0.001 and is 1e-08"]
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "run.json"])
 @pytest.mark.parametrize("text", ["", "OPTIM: {LR", "[1]", '{"pictures": [1], "kind": "training"}'])
 def test_damaged_records_are_named(name: str, text: str, run: Run, trained: Path) -> None:
