@@ -208,10 +208,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(cfg: CfgNode, arguments: argparse.Namespace) -> None:
+    setup_logger(cfg.OUTPUT_DIR)
     if cfg.SEED >= 0:
         print(f"Setting fixed seed: {cfg.SEED}")
         set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)
     print(f"Command: {' '.join(sys.argv)}")
     print(f"Configuration:\n{cfg}")
     trainer = build_trainer(cfg)
@@ -243,6 +243,7 @@ def run_program() -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # printing a name never stops a run
             stream.reconfigure(errors="backslashreplace")
+    status = 0
     try:
         main()
     except Exception as error:
@@ -251,8 +252,12 @@ def run_program() -> int:
             traceback.print_exc()
         if message:
             print(f"error: {message}", file=sys.stderr)
-        return 2 if message else 1
-    return 0
+        status = 2 if message else 1
+    try:
+        sys.__stdout__.flush()
+    except OSError:  # nobody reads it; Python would complain when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+    return status
 
 
 if __name__ == "__main__":

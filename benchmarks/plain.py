@@ -97,6 +97,9 @@ def image_features(model, images: Tensor, prompts: Sequence[Tensor] = ()) -> Ten
 class CoOp(nn.Module):
     """Learned context; every forward pass encodes all classes."""
 
+    conditional = False
+    """Whether the texts depend on the image."""
+
     def __init__(self, model: clip.model.CLIP, names: Sequence[str], device: torch.device) -> None:
         super().__init__()
         if device.type == "cuda":
@@ -166,6 +169,8 @@ class CoOp(nn.Module):
 
 class CoCoOp(CoOp):
     """A context for every image, one image after the other."""
+
+    conditional = True
 
     def _learn(self) -> None:
         super()._learn()

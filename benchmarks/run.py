@@ -29,6 +29,7 @@ from tqdm import tqdm
 from prompting.files import write_atomically
 
 from . import measure, report, subject
+from .plain import METHODS
 
 CLASSES = (12, 50, 100, 500, 1000)
 RATE = "images/s"
@@ -45,6 +46,19 @@ UNITS = {
 TESTED_IMAGES = 2000
 # images of the timed test batch; the plain path of CoCoOp takes about a second for each
 TEST_BATCH = {"CoOp": 100, "CoCoOp": 10, "IVLP": 100, "PromptSRC": 100}
+STARTUP = "PromptSRC"
+# works of the quick suite by method and classes, and whether in reduced precision too
+QUICK = {
+    ("PromptSRC", 50): {
+        "train_step": True,
+        "text_encoder": False,
+        "checkpoint_bytes": False,
+        "checkpoint_save": False,
+    },
+    ("PromptSRC", 500): {"train_step": True, "text_encoder": False},
+    ("CoOp", 50): {"train_step": False},
+    ("CoCoOp", 50): {"train_step": False},
+}
 # floats that autograd keeps for a token in a layer of `clip`'s own blocks, in widths: 16 GB measured
 # at 500 classes
 PLAIN_KEEPS = 16
@@ -89,13 +103,17 @@ def suite(name: str, device: torch.device) -> list[Row]:
         for work in UNITS
         for precision in precisions
         if work != "startup"
-        and (method, work) != ("CoCoOp", "text_encoder")  # it has no text features without an image
+        # no text features without an image
+        and not (work == "text_encoder" and METHODS[method].conditional)
         and (precision == precisions[0] or work in ("text_encoder", "train_step", "test"))
     ]
     everywhere += [
-        Row("CoCoOp", "peak_memory", classes, 8, precisions[0], device.type) for classes in CLASSES
+        Row(method, "peak_memory", classes, 8, precisions[0], device.type)
+        for method, path in METHODS.items()
+        for classes in CLASSES
+        if path.conditional
     ]
-    everywhere.append(Row("PromptSRC", "startup", 0, 4, "fp32", device.type))
+    everywhere.append(Row(STARTUP, "startup", 0, 4, "fp32", device.type))
     for row in everywhere:
         row.unit = UNITS[row.work]
     if name == "full":
@@ -104,15 +122,9 @@ def suite(name: str, device: torch.device) -> list[Row]:
 
 
 def _is_quick(row: Row, precisions: Sequence[str]) -> bool:
-    if row.work == "startup":
-        return True
-    first = row.precision == precisions[0]
-    if row.method == "PromptSRC":
-        works = {50: ("checkpoint_bytes", "checkpoint_save"), 500: ()}.get(row.classes)
-        if works is None:
-            return False
-        return row.work == "train_step" or (first and row.work in ("text_encoder", *works))
-    return row.work == "train_step" and row.classes == 50 and first and row.method != "IVLP"
+    precise = row.precision == precisions[0]
+    works = QUICK.get((row.method, row.classes), {})
+    return row.work == "startup" or (row.work in works and (precise or works[row.work]))
 
 
 def select(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
@@ -128,7 +140,7 @@ def select(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
             raise ValueError(
                 f"there is no row {key}: expected METHOD:WORK:CLASSES with a method of "
                 f"{', '.join(subject.BATCH)}, a work of {', '.join(UNITS)} and classes of "
-                f"{', '.join(map(str, CLASSES))} (startup: PromptSRC:startup:0)"
+                f"{', '.join(map(str, CLASSES))} (startup: {STARTUP}:startup:0)"
             )
         chosen += found
     return chosen
@@ -189,7 +201,7 @@ def _test(row: Row, ours, plain, sizes, device: torch.device) -> dict[str, float
     trainer = ours.trainer
     trainer.set_model_mode("eval")
     texts = 0.0
-    if row.method != "CoCoOp":
+    if not plain.conditional:
         texts = measure.interleaved({"texts": ours.encode_classes}, device)["texts"]
     seconds = measure.interleaved(
         {
@@ -208,7 +220,7 @@ def _test(row: Row, ours, plain, sizes, device: torch.device) -> dict[str, float
 
 def _lack_of_memory(row: Row, device: torch.device, sizes: dict[str, object]) -> str:
     """Why the plain path cannot train with so many classes here; empty where it can."""
-    tokens = 77 * row.classes * (row.batch if row.method == "CoCoOp" else 1)
+    tokens = 77 * row.classes * (row.batch if METHODS[row.method].conditional else 1)
     kept = PLAIN_KEEPS * tokens * sizes["transformer_width"] * sizes["transformer_layers"]
     needed = kept * (2 if device.type == "cuda" else 4)
     free = measure.free_memory(device)
@@ -235,7 +247,7 @@ def _startup(row: Row) -> None:
         command += ["--dataset-config-file", "configs/datasets/builtin_things.yaml"]
         command += ["--config-file", f"configs/trainers/{subject.CONFIGS[row.method]}.yaml"]
         command += ["--backbone", "builtin-vit-small", "INPUT.SIZE", "(48, 48)"]
-        command += ["TRAINER.PROMPTSRC.PREC", row.precision, "DATASET.NUM_SHOTS", "1"]
+        command += ["--precision", row.precision, "DATASET.NUM_SHOTS", "1"]
         command += ["TRAIN.PRINT_FREQ", "1"]
         every = [_seconds_to_first_step(command) for _ in range(3)]
     # the first run draws the set, and is not counted

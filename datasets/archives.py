@@ -1,79 +1,163 @@
-"""Unpacking archives that a stranger packed: nothing outside the target, no links, no bombs."""
+"""Unpacking archives that a stranger packed: nothing outside the target, no links, no bombs, and
+nothing in place before the whole archive has been read and its checksums hold."""
 
 from __future__ import annotations
 
+import lzma
+import os
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
+
+from tqdm import tqdm
+
+from .disk import writing
 
 MAX_MEMBERS = 2_000_000
 MAX_GROWTH = 20
 """Unpacked size over packed size, beyond the first `FREE_GROWTH` bytes; photographs stay near 1."""
 FREE_GROWTH = 256 * 2**20
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    UnicodeError,
+)
+CONTRADICTIONS = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 class ArchiveError(ValueError):
     """The archive is damaged, is not one, or holds something that it should not."""
 
 
-def unpack(archive: Path, take: Mapping[str, str], into: Path) -> None:
-    """Unpack those members of a tar or zip file that lie at or below a path of ``take`` to where
-    ``take`` maps it, below the folder ``into``.
+def unpack(archive: Path | IO[bytes], take: Mapping[str, str], into: Path, name: str = "") -> None:
+    """Unpack those members of a tar or zip file that lie at or below a path of ``take`` ("." is
+    all of it) to where ``take`` maps it, below the folder ``into``.
+
+    A file that is open, and can seek, will do for ``archive``; ``name`` is what messages call it.
+    On an error ``into`` is as it was.
 
     Raises:
         ArchiveError: a member (taken or not) has an absolute path or one with "..", or is a link
             or a device; the unpacked size or the number of members is out of proportion; the
-            archive is truncated or damaged; or nothing lies at a path of ``take``.
+            archive is truncated or damaged, or a checksum of it is wrong; it holds a path twice;
+            or nothing lies at a path of ``take``.
+        InputError: the disk is full.
     """
-    budget = FREE_GROWTH + MAX_GROWTH * archive.stat().st_size
+    if isinstance(archive, Path):
+        with open(archive, "rb") as file:
+            return unpack(file, take, into, name or archive.name)
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=into, prefix=".unpacking-") as temporary:
+        beside = Path(temporary)
+        try:
+            _unpack(archive, take, beside, name)
+        except CONTRADICTIONS as error:
+            raise ArchiveError(f"{name} holds {error.filename} twice.") from error
+        except DAMAGED as error:
+            raise ArchiveError(f"{name} is damaged or not an archive: {error}") from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise ArchiveError(f"{name} is damaged: {error}") from error
+        for target in set(take.values()):
+            (into / target).parent.mkdir(parents=True, exist_ok=True)
+            os.rename(beside / target, into / target)
+
+
+def unpack_nested(archive: Path, into: Path) -> None:
+    """Unpack an archive of archives, each ``NAME.tar`` in it to the folder ``into/NAME``.
+
+    Raises:
+        ArchiveError, InputError: as `unpack`; ``into`` may hold a part then.
+    """
+    with open(archive, "rb") as file:
+        try:
+            for member, open_member in _members(file, FREE_GROWTH):
+                name = PurePosixPath(member).stem
+                if open_member is None or not name.isalnum():
+                    raise ArchiveError(f"{archive.name}: {member!r} is not of the form NAME.tar.")
+                with open_member() as inner:
+                    unpack(inner, {".": name}, into, member)
+        except DAMAGED as error:
+            raise ArchiveError(f"{archive.name} is damaged: {error}") from error
+
+
+def _unpack(archive: IO[bytes], take: Mapping[str, str], into: Path, name: str) -> None:
+    budget = FREE_GROWTH + MAX_GROWTH * archive.seek(0, os.SEEK_END)
+    archive.seek(0)
     missing = set(take)
-    try:
-        for count, (name, content) in enumerate(_members(archive)):
-            if count >= MAX_MEMBERS:
-                raise ArchiveError(f"{archive.name} holds more than {MAX_MEMBERS} members.")
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name:
-                raise ArchiveError(f"{archive.name}: {name!r} points outside of its folder.")
-            for source in filter(path.is_relative_to, take):
-                missing.discard(source)
-                target = into / take[source] / path.relative_to(source)
-                if content is None:
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
+    members = tqdm(
+        _members(archive, budget), f"unpacking {name}", unit="file", leave=False, disable=None
+    )
+    for count, (member, open_member) in enumerate(members):
+        if count >= MAX_MEMBERS:
+            raise ArchiveError(f"{name} holds more than {MAX_MEMBERS} members.")
+        path = PurePosixPath(member)
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(member).anchor:
+            raise ArchiveError(f"{name}: {member!r} points outside of its folder.")
+        if "\\" in member:
+            raise ArchiveError(f"{name}: {member!r} points outside of its folder on Windows.")
+        for source in filter(path.is_relative_to, take):
+            missing.discard(source)
+            target = into / take[source] / path.relative_to(source)
+            if open_member is None:
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open_member() as content:
                 budget -= _copy(content, target, budget)
-    except DAMAGED as error:
-        raise ArchiveError(f"{archive.name} is damaged or not an archive: {error}") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise ArchiveError(f"{archive.name} is damaged: {error}") from error
     if missing:
-        raise ArchiveError(f"{archive.name} does not hold {', '.join(sorted(missing))}.")
+        raise ArchiveError(f"{name} does not hold {', '.join(sorted(missing))}.")
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Name and content (None: a folder) of each member."""
-    if zipfile.is_zipfile(archive):
+def _members(
+    archive: IO[bytes], budget: int
+) -> Iterator[tuple[str, Callable[[], IO[bytes]] | None]]:
+    """Name of each member and what opens it (None: it is a folder); after the last one, the rest
+    of the archive has been read and its checksum compared."""
+    if archive.read(2) == b"PK":
         with zipfile.ZipFile(archive) as packed:
             for member in packed.infolist():
                 _refuse_special(stat.S_IFMT(member.external_attr >> 16), member.filename)
-                if member.is_dir():
-                    yield member.filename, None
-                else:
-                    with packed.open(member) as content:
-                        yield member.filename, content
+                opens = None if member.is_dir() else lambda m=member: packed.open(m)
+                yield member.filename, opens
         return
-    with tarfile.open(archive, "r:*") as packed:
+    archive.seek(0)
+    with tarfile.open(fileobj=archive, mode="r:*", tarinfo=_StrictHeader) as packed:
         for member in packed:
             regular = member.isfile() or member.isdir()
             _refuse_special(0 if regular else -1, member.name)
-            yield member.name, packed.extractfile(member)
+            opens = None if member.isdir() else lambda m=member: packed.extractfile(m)
+            yield member.name, opens
+        while rest := packed.fileobj.read(2**20):  # a gzip's checksum stands behind the tar's end
+            budget -= len(rest)
+            if budget < 0:
+                raise _out_of_proportion()
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """A member's header; one that is damaged or missing is an error, where tarfile takes anything
+    behind the first member for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> _StrictHeader:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise  # the block of zeros with which a tar ends
+            raise tarfile.ReadError(
+                f"a header is damaged or the end is missing: {error}"
+            ) from error
 
 
 def _refuse_special(kind: int, name: str) -> None:
@@ -84,13 +168,16 @@ def _refuse_special(kind: int, name: str) -> None:
 def _copy(content: IO[bytes], target: Path, budget: int) -> int:
     """Write ``content`` to a new file and return its size in bytes, at most ``budget``."""
     written = 0
-    with open(target, "xb") as file:
+    with writing(target), open(target, "xb") as file:
         while chunk := content.read(2**20):
             written += len(chunk)
             if written > budget:
-                raise ArchiveError(
-                    f"It unpacks to more than {MAX_GROWTH} times its size, which no set of "
-                    "photographs does."
-                )
+                raise _out_of_proportion()
             file.write(chunk)
     return written
+
+
+def _out_of_proportion() -> ArchiveError:
+    return ArchiveError(
+        f"It unpacks to more than {MAX_GROWTH} times its size, which no set of photographs does."
+    )

@@ -6,7 +6,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import FewShotDataset, Splits
 from .folders import list_classes, read_class_folders, split_by_class
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
 
 LEFT_OUT = {"BACKGROUND_Google", "Faces_easy"}
 CLASS_NAMES = {
@@ -15,7 +15,6 @@ CLASS_NAMES = {
     "Leopards": "leopard",
     "Motorbikes": "motorbike",
 }
-IMAGES = {"101_ObjectCategories": "101_ObjectCategories"}
 
 
 @DATASET_REGISTRY.register()
@@ -30,20 +29,16 @@ class Caltech101(FewShotDataset):
         train=4128,
         val=1649,
         test=2465,
-        mirror=MIRROR + "caltech-101.zip",
+        mirror=on_mirror("caltech-101.zip"),
         pieces=(
             Piece(
                 ("101_ObjectCategories",),
                 (
                     Source(
                         "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
-                        take=IMAGES,
+                        take={"101_ObjectCategories": "101_ObjectCategories"},
                         inner="caltech-101/101_ObjectCategories.tar.gz",
-                    ),
-                    Source(
-                        "http://www.vision.caltech.edu/Image_Datasets/Caltech101/"
-                        "101_ObjectCategories.tar.gz",
-                        take=IMAGES,
+                        sha256="331234750fc7f77520e50d9565e8b6907b03565e30320da1401130db08c61f91",
                     ),
                 ),
             ),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from .errors import InputError
 from .few_shot import FewShotDataset
 
 
@@ -21,7 +22,7 @@ def find_datasets(names: Iterable[str]) -> dict[str, type[FewShotDataset]]:
     files (dtd), in any case; none at all, or "all", means every dataset.
 
     Raises:
-        ValueError: a name is unknown; the nearest one is offered.
+        InputError: a name is unknown; the nearest one is offered.
     """
     known = catalogue()
     names = list(names)
@@ -34,6 +35,6 @@ def find_datasets(names: Iterable[str]) -> dict[str, type[FewShotDataset]]:
         if name.lower() not in by_alias:
             near = difflib.get_close_matches(name.lower(), by_alias, n=1)
             hint = f"Did you mean {near[0]}? " if near else ""
-            raise ValueError(f"No dataset {name!r}. {hint}There are: {', '.join(known)}.")
+            raise InputError(f"No dataset {name!r}. {hint}There are: {', '.join(known)}.")
         found[by_alias[name.lower()]] = known[by_alias[name.lower()]]
     return found

@@ -8,17 +8,21 @@ if all that was asked for is complete.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tabulate import tabulate
 
 from .catalogue import find_datasets
+from .disk import file_digest
+from .errors import InputError
 from .few_shot import FewShotDataset, find_dataset_dir
+from .layout import find_misplaced
 from .pictures import NO_RANGE, SIXTEEN_BITS, find_flaws
 from .splits import Splits, abbreviate, find_missing
 
@@ -46,7 +50,11 @@ class Report:
 def check(name: str, dataset: type[FewShotDataset], root: str, decode: bool = True) -> Report:
     """Look over the dataset ``name`` below the data root, opening every image if ``decode``."""
     report = Report(name)
-    fetch = f"python -m datasets.download {name} --root {root}"
+    fetch = f"python -m datasets.download {name} --root {shlex.quote(root)}"
+    if misplaced := find_misplaced(root, name, dataset):
+        for problem, next_step in misplaced:
+            report.add(problem, next_step)
+        return report
     try:
         folder = find_dataset_dir(root, dataset.dataset_dir, name)
         splits = dataset.load(folder)
@@ -54,7 +62,7 @@ def check(name: str, dataset: type[FewShotDataset], root: str, decode: bool = Tr
         report.add(str(error), fetch)
         return report
     recipe = dataset.recipe
-    _check_split_file(report, dataset, folder, fetch)
+    _check_split(report, dataset, folder, fetch)
     image_dir = os.path.join(folder, dataset.image_dir)
     _check_images(report, dataset, splits, folder, image_dir, decode)
     published = (recipe.classes, recipe.train, recipe.val, recipe.test)
@@ -85,24 +93,17 @@ def check_pictures(
     return report
 
 
-def _check_split_file(
-    report: Report, dataset: type[FewShotDataset], folder: str, fetch: str
-) -> None:
-    if not dataset.split_file:
-        return
-    path = os.path.join(folder, dataset.split_file)
-    if not os.path.isfile(path):
+def _check_split(report: Report, dataset: type[FewShotDataset], folder: str, fetch: str) -> None:
+    """Look for the split file, and compare what is there with the published sums."""
+    if dataset.split_file and not os.path.isfile(os.path.join(folder, dataset.split_file)):
         report.add(
             f"There is no {dataset.split_file}: a split is made, and results are not comparable "
             "with published ones.",
             fetch,
         )
-        return
-    with open(path, "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
-    for piece in dataset.recipe.pieces:
-        expected = {source.sha256 for source in piece.sources} - {""}
-        if dataset.split_file in piece.provides and expected and digest not in expected:
+    for name, expected in dataset.recipe.sums.items():
+        path = Path(folder, name)
+        if path.is_file() and file_digest(path) != expected:
             report.add(f"{path} differs from the published split.", f"Move it away, then {fetch}")
 
 
@@ -150,8 +151,34 @@ def _compare(splits: Splits, published: Sequence[int] | None) -> tuple[str, ...]
     )
 
 
+def _look_over(options: argparse.Namespace) -> list[Report]:
+    """What the command's options ask for.
+
+    Raises:
+        InputError: a dataset is unknown, or there is no such folder or file.
+    """
+    decode = not options.names_only
+    for flag, path, exists in (
+        ("--pictures", options.pictures, os.path.isdir),
+        ("--csv", options.csv, os.path.isfile),
+        ("--root", options.root, os.path.isdir),
+    ):
+        if path and not exists(os.path.expanduser(path)):
+            kind = "file" if flag == "--csv" else "folder"
+            there = (
+                "is no " if os.path.lexists(os.path.expanduser(path)) else "does not exist as a "
+            )
+            raise InputError(f"{path} {there}{kind}. {flag} names one that is there.")
+    if options.pictures or options.csv:
+        return [check_pictures(options.pictures or "", options.csv, decode, options.classnames)]
+    root = os.path.abspath(os.path.expanduser(options.root))
+    chosen = find_datasets(options.names)
+    return [check(name, dataset, root, decode) for name, dataset in chosen.items()]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns 0 when all is complete, 1 if not, 2 on bad input."""
+    """The command; returns 0 when all is complete, 1 if not, 2 on a mistake that the user can
+    mend, 130 when stopped."""
     parser = argparse.ArgumentParser(
         prog="python -m datasets.check", description=__doc__.partition("\n")[0]
     )
@@ -164,21 +191,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--names-only", action="store_true", help="look for the images, but do not open them"
     )
     options = parser.parse_args(arguments)
-    decode = not options.names_only
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be printable
-    if options.pictures or options.csv:
-        reports = [check_pictures(options.pictures or "", options.csv, decode, options.classnames)]
-    elif options.root:
-        root = os.path.abspath(os.path.expanduser(options.root))
-        try:
-            chosen = find_datasets(options.names)
-        except ValueError as error:
-            print(error, file=sys.stderr)
-            return 2
-        reports = [check(name, dataset, root, decode) for name, dataset in chosen.items()]
-    else:
+    if not (options.root or options.pictures or options.csv):
         parser.error("pass --root DATA, or --pictures FOLDER for own pictures")
+    try:
+        reports = _look_over(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
     rows = [(r.name, "no" if r.problems else "yes", *r.counts) for r in reports]
     print(tabulate(rows, HEADERS, disable_numparse=True))
     for report in reports:

@@ -11,30 +11,26 @@ import argparse
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from http.client import HTTPException
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from ssl import SSLError
 
-from tqdm import tqdm
+from filelock import FileLock, Timeout
 
 from .archives import ArchiveError, unpack
 from .catalogue import find_datasets
-from .recipe import DRIVE, Piece, Recipe, Source
+from .disk import file_digest, writing
+from .errors import InputError
+from .recipe import DRIVE, HUB, SHIPPED, Piece, Recipe, Source
+from .web import DownloadError, fetch_file, open_remote
 
-ATTEMPTS = 5
-TIMEOUT = 60
-"""Seconds without a byte after which a connection counts as broken."""
-
-
-class DownloadError(RuntimeError):
-    """A source did not give what was wanted."""
+LOCK = "lock"
+FILES = (".json", ".txt")
+"""Suffixes of those provided paths that are single files; the others are folders."""
 
 
 def download(name: str, folder: Path, recipe: Recipe, pause: float = 1.0) -> bool:
@@ -44,35 +40,73 @@ def download(name: str, folder: Path, recipe: Recipe, pause: float = 1.0) -> boo
     Returns True when every piece is there.
 
     Raises:
-        OSError: the folder cannot be made or written, the disk is full, or another download into
-            it is running.
+        InputError: the folder cannot be made or written, the disk is full, or another download
+            into it is running.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    work = folder / ".download"
-    complete = True
-    for piece in recipe.pieces:
-        label = f"{name}: {', '.join(piece.provides)}"
-        absent = [path for path in piece.provides if not os.path.lexists(folder / path)]
-        sources = piece.sources
-        if recipe.mirror:
-            sources += (Source(recipe.mirror, {f"{folder.name}/{p}": p for p in absent}),)
-        if not absent:
-            print(f"{label}: already there")
-        elif not sources:
-            complete = False
-            print(f"{label}: to be fetched by hand into {folder}. {piece.by_hand}")
-        else:
-            work.mkdir(exist_ok=True)
-            try:
-                with _lock(work):
-                    _fetch_piece(piece, absent, sources, folder, work, pause)
-                print(f"{label}: done")
-            except DownloadError as error:
-                complete = False
-                print(f"{label}: failed. {error}")
-    if complete:
-        shutil.rmtree(work, ignore_errors=True)
-    return complete
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        incomplete = [piece for piece in recipe.pieces if piece.absent(folder)]
+        for piece in recipe.pieces:
+            if piece not in incomplete:
+                print(f"{_label(name, piece)}: already there")
+        work = folder / ".download"
+        if not incomplete and not work.exists():
+            return True
+        work.mkdir(exist_ok=True)
+        with _lock(work):
+            _clear(
+                work, [s for p in incomplete for s in _sources(p, p.absent(folder), recipe, folder)]
+            )
+            complete = [_complete(name, p, recipe, folder, work, pause) for p in incomplete]
+        if all(complete) or {path.name for path in work.iterdir()} <= {LOCK}:
+            shutil.rmtree(work, ignore_errors=True)
+        return all(complete)
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {folder}: {error}. Pass --root a folder that you may write into."
+        ) from error
+
+
+def _label(name: str, piece: Piece) -> str:
+    return f"{name}: {', '.join(piece.provides)}"
+
+
+def _complete(
+    name: str, piece: Piece, recipe: Recipe, folder: Path, work: Path, pause: float
+) -> bool:
+    """Bring what is absent of ``piece`` into ``folder``, and say how it went."""
+    label = _label(name, piece)
+    by_hand = f" {piece.by_hand}" if piece.by_hand else ""
+    try:
+        piece.assemble(folder, work)
+        absent = piece.absent(folder)
+        sources = _sources(piece, absent, recipe, folder)
+        if absent and not sources:
+            print(f"{label}: to be fetched by hand into {folder}.{by_hand}")
+            return False
+        if absent:
+            _fetch_piece(piece, absent, sources, folder, work, pause)
+        print(f"{label}: done")
+        return True
+    except (DownloadError, ArchiveError) as error:
+        print(f"{label}: failed. {error}{by_hand}")
+        return False
+
+
+def _sources(piece: Piece, absent: Sequence[str], recipe: Recipe, folder: Path) -> list[Source]:
+    """The sources of a piece in the order in which they are tried.  The mirror comes last, but
+    before whole archives where only files are wanted, which it gives singly."""
+    sources = list(piece.sources)
+    if recipe.mirror:
+        mirror = replace(recipe.mirror, take={f"{folder.name}/{path}": path for path in absent})
+        singles = [source for source in sources if not source.take]
+        position = len(singles) if _are_files(absent) else len(sources)
+        sources.insert(position, mirror)
+    return sources
+
+
+def _are_files(paths: Sequence[str]) -> bool:
+    return all(path.endswith(FILES) for path in paths)
 
 
 def _fetch_piece(
@@ -91,23 +125,13 @@ def _fetch_piece(
     for source in sources:
         print(f"fetching {source.url}")
         try:
-            fetched = fetch(source, work, pause)
             with tempfile.TemporaryDirectory(dir=work) as temporary:
-                unpacked = Path(temporary)
-                try:
-                    if not source.take:
-                        shutil.move(fetched, unpacked / piece.provides[0])
-                    elif source.inner:
-                        unpack(fetched, {source.inner: ".inner"}, unpacked)
-                        unpack(unpacked / ".inner", _only(source.take, absent), unpacked)
-                    else:
-                        unpack(fetched, _only(source.take, absent), unpacked)
-                except ArchiveError:
-                    fetched.unlink()
-                    raise
+                arrived = Path(temporary)
+                _obtain(piece, source, absent, work, arrived, pause)
+                _compare_sums(piece, absent, arrived)
                 for path in absent:
                     (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                    os.rename(unpacked / path, folder / path)
+                    os.rename(arrived / path, folder / path)
             return
         except (DownloadError, ArchiveError) as error:
             print(f"{source.url}: {error}")
@@ -117,8 +141,62 @@ def _fetch_piece(
     )
 
 
-def _only(take: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
-    return {source: target for source, target in take.items() if target in wanted}
+def _obtain(
+    piece: Piece, source: Source, absent: Sequence[str], work: Path, into: Path, pause: float
+) -> None:
+    """Bring the ``absent`` paths of a piece from a source into the folder ``into``."""
+    take = {inside: path for inside, path in source.take.items() if path in absent}
+    kept = _kept(source, work)
+    if take and _are_files(absent) and source.url.endswith(".zip") and not kept.exists():
+        with open_remote(source.url, pause) as archive:
+            unpack(archive, take, into, kept.name)
+        return
+    fetch(source, work, pause)
+    try:
+        if not take:
+            shutil.move(kept, into / piece.provides[0])
+        elif source.inner:
+            unpack(kept, {source.inner: ".inner"}, into)
+            unpack(into / ".inner", take, into)
+        else:
+            unpack(kept, take, into)
+    except ArchiveError:
+        kept.unlink()
+        raise
+
+
+def _compare_sums(piece: Piece, paths: Sequence[str], folder: Path) -> None:
+    """Raise DownloadError if one of the ``paths`` in ``folder`` is not what the recipe knows."""
+    for path in paths:
+        expected = piece.sums.get(path)
+        if expected and (found := file_digest(folder / path)) != expected:
+            raise DownloadError(f"{path} has a wrong checksum: expected {expected}, got {found}")
+
+
+def _kept(source: Source, work: Path) -> Path:
+    """Where a source's file lies once it has been fetched whole and checked."""
+    key = hashlib.sha256(source.url.encode()).hexdigest()[:8]
+    return work / f"{key}-{source.url.rpartition('/')[2].replace(':', '-')}"
+
+
+def _clear(work: Path, sources: Sequence[Source]) -> None:
+    """Remove what killed downloads left in ``work``, but for what one of the ``sources`` goes on
+    with: its checked file, a part whose version is known, gdown's parts."""
+    for path in list(work.iterdir()):
+        source = next((s for s in sources if path.name.startswith(_kept(s, work).name)), None)
+        part = _kept(source, work).name + ".part" if source else ""
+        goes_on = path.name == LOCK or (
+            source is not None
+            and (
+                path == _kept(source, work)
+                or source.url.startswith(DRIVE)
+                or ((work / part).exists() and (work / f"{part}.version").exists())
+            )
+        )
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not goes_on:
+            path.unlink(missing_ok=True)
 
 
 def fetch(source: Source, work: Path, pause: float = 1.0) -> Path:
@@ -127,27 +205,22 @@ def fetch(source: Source, work: Path, pause: float = 1.0) -> Path:
 
     Raises:
         DownloadError: the file is not to be had, or its checksum is wrong (it is removed then).
+        InputError: the disk is full.
     """
-    key = hashlib.sha256(source.url.encode()).hexdigest()[:8]
-    path = work / f"{key}-{source.url.rpartition('/')[2].replace(':', '-')}"
+    path = _kept(source, work)
     if path.exists():
         return path
     part = path.with_name(path.name + ".part")
+    stated = ""
     if source.url.startswith(DRIVE):
         _fetch_from_drive(source.url.removeprefix(DRIVE), part)
+    elif source.url.startswith(SHIPPED):
+        with writing(part):
+            shutil.copyfile(Path(__file__).with_name(source.url.removeprefix(SHIPPED)), part)
     else:
-        _fetch_over_http(source.url, part, pause)
-    with open(part, "rb") as file:
-        web_page = file.read(200).lstrip()[:1] == b"<"
-        file.seek(0)
-        digest = hashlib.sha256()
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    problem = ""
-    if source.sha256 and digest.hexdigest() != source.sha256:
-        problem = f"wrong checksum: expected {source.sha256}, got {digest.hexdigest()}"
-    elif web_page:
-        problem = "a web page came instead of the file; the link may be dead"
+        stated = fetch_file(source.url, part, pause)
+    problem = _find_problem(source, part, stated)
+    part.with_name(part.name + ".version").unlink(missing_ok=True)
     if problem:
         part.unlink()
         raise DownloadError(problem)
@@ -155,13 +228,32 @@ def fetch(source: Source, work: Path, pause: float = 1.0) -> Path:
     return path
 
 
+def _find_problem(source: Source, path: Path, stated: str) -> str:
+    """What is wrong with the file that came from a source whose server states the sha256
+    ``stated``; "" if nothing is."""
+    with open(path, "rb") as file:
+        if file.read(200).lstrip()[:1] == b"<":
+            return "a web page came instead of the file; the link may be dead"
+    expected = source.sha256 or stated
+    if expected:
+        found = file_digest(path)
+        return "" if found == expected else f"wrong checksum: expected {expected}, got {found}"
+    if source.url.startswith(HUB):
+        return "the Hub did not state the file's checksum, and no other is known"
+    print(f"{source.url}: not compared with a checksum, {source.no_sum or 'none is known'}")
+    return ""
+
+
 def _fetch_from_drive(file_id: str, part: Path) -> None:
     import gdown
 
     try:
-        if gdown.download(id=file_id, output=str(part), resume=True):
-            return
+        with writing(part):
+            if gdown.download(id=file_id, output=str(part), resume=True):
+                return
         reason = "nothing came"
+    except InputError:
+        raise
     except Exception as error:  # gdown's own errors changed their names between its versions
         reason = f"{type(error).__name__}: {error}"
     raise DownloadError(
@@ -170,88 +262,21 @@ def _fetch_from_drive(file_id: str, part: Path) -> None:
     )
 
 
-def _fetch_over_http(url: str, part: Path, pause: float) -> None:
-    """Fetch ``url`` into ``part``, going on where it ends if the server still has the same file.
-
-    Raises:
-        DownloadError: the server refuses, or the connection keeps breaking.
-    """
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(pause * 2 ** (attempt - 1))
-        try:
-            _receive(url, part)
-            return
-        except urllib.error.HTTPError as error:
-            reason = f"the server says {error.code} {error.reason}"
-            if 400 <= error.code < 500 and error.code not in (408, 416, 429):
-                break
-            if error.code == 416:
-                part.unlink(missing_ok=True)
-        except (
-            urllib.error.URLError,
-            HTTPException,
-            ConnectionError,
-            TimeoutError,
-            SSLError,
-        ) as error:
-            reason = f"the connection failed ({getattr(error, 'reason', error)})"
-    raise DownloadError(reason)
-
-
-def _receive(url: str, part: Path) -> None:
-    """One attempt.  The server's mark of the file's version (ETag or Last-Modified) is kept beside
-    the part, so that parts of two versions are never put together."""
-    version = part.with_name(part.name + ".version")
-    headers = {"User-Agent": "python-datasets-download"}
-    if part.exists() and version.exists():
-        headers |= {"Range": f"bytes={part.stat().st_size}-", "If-Range": version.read_text()}
-    with urllib.request.urlopen(
-        urllib.request.Request(url, headers=headers), timeout=TIMEOUT
-    ) as response:
-        resumed = response.status == 206
-        start = part.stat().st_size if resumed else 0
-        tag = response.headers.get("ETag", "W/")
-        mark = response.headers.get("Last-Modified") if tag.startswith("W/") else tag
-        if mark:
-            version.write_text(mark)
-        else:
-            version.unlink(missing_ok=True)
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        with (
-            open(part, "ab" if resumed else "wb") as file,
-            tqdm(
-                total=total,
-                initial=start,
-                unit="B",
-                unit_scale=True,
-                desc=part.stem,
-                disable=None,
-            ) as bar,
-        ):
-            while chunk := response.read(2**18):
-                file.write(chunk)
-                bar.update(len(chunk))
-            if total is not None and file.tell() < total:
-                raise ConnectionError(f"it broke off after {file.tell()} of {total} bytes")
-
-
 @contextlib.contextmanager
 def _lock(work: Path) -> Iterator[None]:
     """Keep a second download out of the same folder, for as long as this one lives."""
-    import fcntl
-
-    with open(work / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError("another download into it is running") from error
-        yield
+    try:
+        with FileLock(work / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(
+            f"another download into {work.parent} is running. Wait until it has ended."
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns 0 when all datasets asked for are there, 1 if not, 2 on bad input."""
+    """The command; returns 0 when all datasets asked for are there, 1 if not, 2 on a mistake that
+    the user can mend, 130 when stopped."""
     parser = argparse.ArgumentParser(
         prog="python -m datasets.download", description=__doc__.partition("\n")[0]
     )
@@ -259,20 +284,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", required=True, help="the data root, made if it is not there")
     options = parser.parse_args(arguments)
     root = Path(options.root).expanduser().absolute()
+    status = 0
     try:
         chosen = find_datasets(options.names)
-    except ValueError as error:
-        print(error, file=sys.stderr)
+        for name, dataset in chosen.items():
+            try:
+                complete = download(name, root / dataset.dataset_dir, dataset.recipe)
+                status = max(status, 0 if complete else 1)
+            except InputError as error:
+                print(f"error: {name}: {error}", file=sys.stderr)
+                status = 2
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    complete = True
-    for name, dataset in chosen.items():
-        try:
-            complete &= download(name, root / dataset.dataset_dir, dataset.recipe)
-        except OSError as error:
-            print(f"{name}: cannot write into {root / dataset.dataset_dir}: {error}")
-            complete = False
-    print(f"Look it over with: python -m datasets.check {' '.join(chosen)} --root {root}")
-    return 0 if complete else 1
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on where it was stopped.", file=sys.stderr)
+        return 130
+    command = f"python -m datasets.check {' '.join(chosen)} --root {shlex.quote(str(root))}"
+    print(f"Look it over with: {command}")
+    return status
 
 
 if __name__ == "__main__":

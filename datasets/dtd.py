@@ -6,7 +6,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import FewShotDataset, Splits
 from .folders import read_class_folders, split_by_class
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
 
 
 @DATASET_REGISTRY.register()
@@ -21,7 +21,7 @@ class DescribableTextures(FewShotDataset):
         train=2820,
         val=1128,
         test=1692,
-        mirror=MIRROR + "dtd.zip",
+        mirror=on_mirror("dtd.zip"),
         pieces=(
             Piece(
                 ("images",),
@@ -29,6 +29,7 @@ class DescribableTextures(FewShotDataset):
                     Source(
                         "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
                         take={"dtd/images": "images"},
+                        sha256="e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205",
                     ),
                 ),
             ),

@@ -6,7 +6,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import FewShotDataset, Splits
 from .folders import read_class_folders, split_by_class
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
 
 CLASS_NAMES = {
     "AnnualCrop": "Annual Crop Land",
@@ -32,7 +32,7 @@ class EuroSAT(FewShotDataset):
         train=13500,
         val=5400,
         test=8100,
-        mirror=MIRROR + "eurosat.zip",
+        mirror=on_mirror("eurosat.zip"),
         pieces=(
             Piece(
                 ("2750",),
@@ -40,8 +40,14 @@ class EuroSAT(FewShotDataset):
                     Source(
                         "https://zenodo.org/records/7711810/files/EuroSAT_RGB.zip",
                         take={"EuroSAT_RGB": "2750"},
+                        sha256="b4f5b234ecb7d7ff9c6cddb046543b4717c53fd6e9815be6c0e80cc614f51b90",
                     ),
-                    Source("http://madm.dfki.de/files/sentinel/EuroSAT.zip", take={"2750": "2750"}),
+                    Source(
+                        "https://huggingface.co/datasets/torchgeo/eurosat/resolve/"
+                        "c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+                        take={"2750": "2750"},
+                        sha256="8ebea626349354c5328b142b96d0430e647051f26efc2dc974c843f25ecf70bd",
+                    ),
                 ),
             ),
             file_on_drive(

@@ -6,7 +6,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import FewShotDataset, Splits
 from .folders import read_class_folders, split_by_class
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
 
 
 @DATASET_REGISTRY.register()
@@ -21,7 +21,7 @@ class Food101(FewShotDataset):
         train=50500,
         val=20200,
         test=30300,
-        mirror=MIRROR + "food101.zip",
+        mirror=on_mirror("food101.zip"),
         pieces=(
             Piece(
                 ("images",),
@@ -29,10 +29,15 @@ class Food101(FewShotDataset):
                     Source(
                         "https://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
                         take={"food-101/images": "images"},
+                        sha256="d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4",
                     ),
                 ),
             ),
-            file_on_drive("split_zhou_Food101.json", "1QK0tGi096I0Ba6kggatX1ee6dJFIcEJl"),
+            file_on_drive(
+                "split_zhou_Food101.json",
+                "1QK0tGi096I0Ba6kggatX1ee6dJFIcEJl",
+                "7c3d456c4f348255e1a363e0ea5118318936488f3ec20d83758e0ee67cb9037c",
+            ),
         ),
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import Splits
-from .recipe import Piece, Recipe, imagenet_class_names
+from .ilsvrc import TrainImages, ValImages
+from .recipe import Recipe, imagenet_class_names
 from .synsets import SynsetDataset
 
 
@@ -24,12 +25,8 @@ class ImageNet(SynsetDataset):
         train=1281167,
         test=50000,
         pieces=(
-            Piece(
-                ("images/train", "images/val"),
-                by_hand="ImageNet's licence asks each person to register at https://image-net.org. "
-                "Unpack ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar into one folder a "
-                "synset (n01440764, ...) below each of the two.",
-            ),
+            TrainImages(),
+            ValImages(),
             imagenet_class_names(),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import Splits
-from .recipe import MIRROR, Piece, Recipe, Source, imagenet_class_names
+from .recipe import Piece, Recipe, Source, imagenet_class_names, on_mirror
 from .synsets import SynsetDataset
 
 
@@ -18,7 +18,7 @@ class ImageNetA(SynsetDataset):
     recipe = Recipe(
         classes=200,
         test=7500,
-        mirror=MIRROR + "imagenet-adversarial.zip",
+        mirror=on_mirror("imagenet-adversarial.zip"),
         pieces=(
             Piece(
                 ("imagenet-a",),
@@ -26,6 +26,7 @@ class ImageNetA(SynsetDataset):
                     Source(
                         "https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",
                         take={"imagenet-a": "imagenet-a"},
+                        sha256="3bb3632277e6ba6392ea64c02ddbf4dd2266c9caffd6bc09c9656d28f012589e",
                     ),
                 ),
             ),

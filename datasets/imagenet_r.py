@@ -5,7 +5,7 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import Splits
-from .recipe import MIRROR, Piece, Recipe, Source, imagenet_class_names
+from .recipe import Piece, Recipe, Source, imagenet_class_names, on_mirror
 from .synsets import SynsetDataset
 
 
@@ -18,7 +18,7 @@ class ImageNetR(SynsetDataset):
     recipe = Recipe(
         classes=200,
         test=30000,
-        mirror=MIRROR + "imagenet-rendition.zip",
+        mirror=on_mirror("imagenet-rendition.zip"),
         pieces=(
             Piece(
                 ("imagenet-r",),
@@ -26,6 +26,7 @@ class ImageNetR(SynsetDataset):
                     Source(
                         "https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",
                         take={"imagenet-r": "imagenet-r"},
+                        sha256="18c6bf493b39a0d975d48e587437f562caab9c52ae6327dcfa9dd8eb54aa1b52",
                     ),
                 ),
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 
 from .few_shot import Splits
-from .recipe import MIRROR, Piece, Recipe, Source, imagenet_class_names
+from .recipe import DRIVE, STATED, Piece, Recipe, Source, imagenet_class_names, on_mirror
 from .synsets import SynsetDataset
 
 
@@ -18,7 +18,7 @@ class ImageNetSketch(SynsetDataset):
     recipe = Recipe(
         classes=1000,
         test=50889,
-        mirror=MIRROR + "imagenet-sketch.zip",
+        mirror=on_mirror("imagenet-sketch.zip"),
         pieces=(
             Piece(
                 ("images",),
@@ -27,6 +27,12 @@ class ImageNetSketch(SynsetDataset):
                         "https://huggingface.co/datasets/songweig/imagenet_sketch/resolve/main/"
                         "data/ImageNet-Sketch.zip",
                         take={"sketch": "images"},
+                        no_sum=STATED,
+                    ),
+                    Source(
+                        DRIVE + "1Mj0i5HBthqH1p_yeXzsg22gZduvgoNeA",
+                        take={"sketch": "images"},
+                        sha256="4d3ce6b82a7c48aabf14aeac105eb533e75707f152cc858f55bfc022031a72ed",
                     ),
                 ),
             ),

@@ -9,7 +9,7 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum
 from .errors import InputError
 from .few_shot import Splits
 from .folders import list_classes, list_images
-from .recipe import MIRROR, Piece, Recipe, Source, imagenet_class_names
+from .recipe import Piece, Recipe, Source, imagenet_class_names, on_mirror
 from .splits import abbreviate
 from .synsets import SynsetDataset, read_class_names
 
@@ -25,15 +25,16 @@ class ImageNetV2(SynsetDataset):
     recipe = Recipe(
         classes=1000,
         test=10000,
-        mirror=MIRROR + "imagenetv2.zip",
+        mirror=on_mirror("imagenetv2.zip"),
         pieces=(
             Piece(
                 (IMAGES,),
                 (
                     Source(
-                        "https://s3-us-west-2.amazonaws.com/imagenetv2public/"
+                        "https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main/"
                         "imagenetv2-matched-frequency.tar.gz",
                         take={IMAGES: IMAGES},
+                        sha256="f0c37fdf925916b19ea1323cd9a2208cdb6959ba2c32eef2a7fc393835c9ca7c",
                     ),
                 ),
             ),

@@ -10,7 +10,7 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum
 from .few_shot import FewShotDataset, Splits
 from .files import read_text
 from .folders import split_by_class
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
 
 
 @DATASET_REGISTRY.register()
@@ -26,7 +26,7 @@ class OxfordFlowers(FewShotDataset):
         train=4093,
         val=1633,
         test=2463,
-        mirror=MIRROR + "oxford_flowers.zip",
+        mirror=on_mirror("oxford_flowers.zip"),
         pieces=(
             Piece(
                 ("jpg",),
@@ -34,6 +34,7 @@ class OxfordFlowers(FewShotDataset):
                     Source(
                         "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
                         take={"jpg": "jpg"},
+                        sha256="2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
                     ),
                 ),
             ),

@@ -8,7 +8,12 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from .few_shot import FewShotDataset, Splits
 from .folders import read_lines, split_validation
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
+
+ARCHIVES = (
+    "https://www.robots.ox.ac.uk/~vgg/data/pets/data/",
+    "https://thor.robots.ox.ac.uk/~vgg/data/pets/",
+)
 
 
 @DATASET_REGISTRY.register()
@@ -24,15 +29,17 @@ class OxfordPets(FewShotDataset):
         train=2944,
         val=736,
         test=3669,
-        mirror=MIRROR + "oxford_pets.zip",
+        mirror=on_mirror("oxford_pets.zip"),
         pieces=(
             Piece(
                 ("images",),
-                (
+                tuple(
                     Source(
-                        "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
+                        address + "images.tar.gz",
                         take={"images": "images"},
-                    ),
+                        sha256="67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
+                    )
+                    for address in ARCHIVES
                 ),
             ),
             file_on_drive(

@@ -8,9 +8,7 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from .few_shot import FewShotDataset, Splits
 from .folders import split_validation
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
-
-ARCHIVES = "http://ai.stanford.edu/~jkrause/car196/"
+from .recipe import Piece, Recipe, file_on_drive, on_mirror
 
 
 @DATASET_REGISTRY.register()
@@ -27,11 +25,16 @@ class StanfordCars(FewShotDataset):
         train=6509,
         val=1635,
         test=8041,
-        mirror=MIRROR + "stanford_cars.zip",
+        mirror=on_mirror(
+            "stanford_cars.zip",
+            "50812812f33534ef2906b992762f96e8a5bb57b0eedc53800e91b7ed599abf8e",
+        ),
         pieces=(
-            *(
-                Piece((name,), (Source(f"{ARCHIVES}{name}.tgz", take={name: name}),))
-                for name in ("cars_train", "cars_test")
+            Piece(
+                ("cars_train", "cars_test"),
+                by_hand="The site of Stanford Cars is gone; beside the mirror a browser gets these "
+                "two folders from https://www.kaggle.com/datasets/rickyyyyyyy/"
+                "torchvision-stanford-cars (move them up until they lie right in the folder named).",
             ),
             file_on_drive(
                 "split_zhou_StanfordCars.json",

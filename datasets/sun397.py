@@ -8,7 +8,7 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from .few_shot import FewShotDataset, Splits
 from .folders import read_lines, split_validation
-from .recipe import MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
 
 
 @DATASET_REGISTRY.register()
@@ -27,18 +27,27 @@ class SUN397(FewShotDataset):
         train=15880,
         val=3970,
         test=19850,
-        mirror=MIRROR + "sun397.zip",
+        mirror=on_mirror(
+            "sun397.zip",
+            "ce6dee6685c9f1d592c8297e193dde885aa9c50d008fd998a38ccc57a3dda722",
+        ),
         pieces=(
             Piece(
                 ("SUN397",),
                 (
                     Source(
-                        "http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
+                        "https://huggingface.co/zhengli97/SUN397_Dataset/resolve/main/"
+                        "SUN397.tar.gz",
                         take={"SUN397": "SUN397"},
+                        sha256="f404130965a7ad77bed5ececc71e720ab50f3cc1e1bb257257610d38f3b928ec",
                     ),
                 ),
             ),
-            file_on_drive("split_zhou_SUN397.json", "1y2RD81BYuiyvebdN-JymPfyWYcd8_MUq"),
+            file_on_drive(
+                "split_zhou_SUN397.json",
+                "1y2RD81BYuiyvebdN-JymPfyWYcd8_MUq",
+                "9847f9ef611008073ac42adee6614bbb83f877cfbcfbd3115fc8284e0c8c1c47",
+            ),
         ),
     )
 

@@ -9,7 +9,7 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from .few_shot import FewShotDataset, Splits
 from .folders import read_lines, split_validation
-from .recipe import DRIVE, MIRROR, Piece, Recipe, Source, file_on_drive
+from .recipe import DRIVE, UNPUBLISHED, Piece, Recipe, Source, file_on_drive, on_mirror
 
 
 @DATASET_REGISTRY.register()
@@ -28,7 +28,10 @@ class UCF101(FewShotDataset):
         train=7639,
         val=1898,
         test=3783,
-        mirror=MIRROR + "ucf101.zip",
+        mirror=on_mirror(
+            "ucf101.zip",
+            "2fe1bd40e64408d02ff173badf744da557033ae6c75dd4ea51519366551f3ae6",
+        ),
         pieces=(
             Piece(
                 ("UCF-101-midframes",),
@@ -36,6 +39,7 @@ class UCF101(FewShotDataset):
                     Source(
                         DRIVE + "10Jqome3vtUA2keJkNanAiFpgbyC9Hc2O",
                         take={"UCF-101-midframes": "UCF-101-midframes"},
+                        no_sum=UNPUBLISHED,
                     ),
                 ),
             ),

@@ -102,11 +102,13 @@ _STAND_INS = {
     },
     "torch.jit._pickle.restore_type_tag": _Value,
 }
-_INERT = re.compile(r"(torch|dassl)\.optim\.|__torch__\.")  # the last: TorchScript's modules
+_INERT = re.compile(
+    r"((torch|dassl)\.optim|__torch__)\.[\w.<>]+"
+)  # the last: TorchScript's modules
 # what torch decides about by itself
 _TORCH = re.compile(
-    r"torch\.((_utils|_tensor|storage|serialization|nn\.parameter)\.)?\w+$"
-    r"|collections\.(OrderedDict|Counter)$|builtins\.(set|bytearray|complex)$"
+    r"torch\.((_utils|_tensor|storage|serialization|nn\.parameter)\.)?\w+"
+    r"|collections\.(OrderedDict|Counter)|builtins\.(set|bytearray|complex)"
 )
 
 
@@ -178,9 +180,10 @@ def _open(path: Path) -> IO[bytes]:
         raise RefusedFile(f"{path} cannot be opened: {error.strerror}") from error
 
 
-def _damaged(path: str | PathLike[str], why: object) -> RefusedFile:
+def _damaged(path: str | PathLike[str], why: str | Exception) -> RefusedFile:
+    reason = (str(why) or repr(why)).splitlines()[0]
     return RefusedFile(
-        f"{path} cannot be read ({why}): it is damaged or truncated, or not written by torch.save. "
+        f"{path} cannot be read ({reason}): it is damaged or truncated, or not written by torch.save. "
         "Copy it again"
     )
 
@@ -203,8 +206,8 @@ def _is_torchscript(path: str | PathLike[str], file: IO[bytes]) -> bool:
     file.seek(0)
     try:  # torch's own reader: another might see other members
         names = torch._C.PyTorchFileReader(file).get_all_records()
-    except RuntimeError as error:
-        raise _damaged(path, str(error).splitlines()[0]) from error
+    except Exception as error:
+        raise _damaged(path, error) from error
     return any(name == "constants.pkl" or name.startswith("code/") for name in names)
 
 
@@ -252,11 +255,11 @@ def _globals_of_legacy(path: str | PathLike[str], file: IO[bytes]) -> set[str]:
 def _stand_ins(path: str | PathLike[str], names: Iterable[str]) -> list[type]:
     classes = []
     for name in names:
-        base = Inert if _INERT.match(name) else _STAND_INS.get(name)
+        base = Inert if _INERT.fullmatch(name) else _STAND_INS.get(name)
         if base is not None:
             module, _, qualified = name.rpartition(".")
             classes.append(type(qualified, (base,), {"__module__": module}))
-        elif not _TORCH.match(name):
+        elif not _TORCH.fullmatch(name):
             raise _unsafe(path, name)
     return classes
 
@@ -276,7 +279,7 @@ def _load(path: str | PathLike[str], file: IO[bytes], names: set[str]) -> Any:
     except Exception as error:
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise _unsafe(path, refused[1]) from error
-        raise _damaged(path, str(error).splitlines()[0] if str(error) else repr(error)) from error
+        raise _damaged(path, error) from error
     finally:
         serialization.clear_safe_globals()
         serialization.add_safe_globals(trusted)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .builtin import BUILTIN
+from .builtin.weights import VOCABULARY
 from .errors import InputError
 from .image_encoder import VisionTransformer
 from .tensors import in_short, unfit, without_module
@@ -46,14 +47,19 @@ class CLIP(nn.Module):
             getattr(self.image, "resolution", None) or self.image.input_resolution
         )
         positions, width = state["positional_embedding"].shape
+        vocabulary = len(state["token_embedding.weight"])
+        if vocabulary != VOCABULARY:
+            raise InputError(
+                f"it knows {vocabulary} tokens, where clip's tokenizer has {VOCABULARY}"
+            )
         self.text = TextEncoder(
-            vocabulary=state["token_embedding.weight"].shape[0],
+            vocabulary=vocabulary,
             positions=positions,
             width=width,
             layers=_count(state, "transformer.resblocks.", ".ln_1.weight"),
             embed_dim=self.embed_dim,
         )
-        self.logit_scale = nn.Parameter(state["logit_scale"])
+        self.logit_scale = nn.Parameter(state["logit_scale"].reshape(()))
         self.fingerprint = _fingerprint(state)
         self.earlier_fingerprint = _earlier_fingerprint(state)
         self.load_state_dict({_own_name(name): value for name, value in state.items()})
@@ -128,8 +134,9 @@ def load_clip(name: str) -> CLIP:
     try:
         return CLIP({key: value.detach().float() for key, value in state.items()})
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{name} does not hold a CLIP in OpenAI layout: {textwrap.shorten(str(error), 300)}. "
+            f"{name} does not hold a CLIP in OpenAI layout: {textwrap.shorten(why, 300).rstrip('.')}. "
             "Expected the weights of clip.model.CLIP, as a state dict or a TorchScript archive"
         ) from error
 

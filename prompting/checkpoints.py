@@ -29,6 +29,9 @@ FINAL_FILE = "model.pth.tar-{epoch}"
 BEST_FILE = "model-best.pth.tar"
 NEWEST = "checkpoint"
 SHARED_SUFFIX = ".safetensors"
+SHARED_FILE = f"prompts{SHARED_SUFFIX}"
+# what the probe's tensors are called beside those that are learned
+_OF_PROBE = "probe/"
 ALWAYS_SAID = ("method", "backbone")
 
 
@@ -42,16 +45,22 @@ def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
     write_atomically(path.parent / NEWEST, lambda t: t.write_text(f"{path.name}\n"))
 
 
-def save_prompts(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write prompts as safetensors, with the header (what JSON can say) and a checksum of both."""
-    plain = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+def save_prompts(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Write the file to share: what is learned and the probe as safetensors, the header as JSON in its
+    metadata, with a checksum of both."""
+    tensors = dict(checkpoint["state_dict"])
+    header = {**checkpoint["header"], "epoch": checkpoint["epoch"]}
+    if probe := checkpoint.get("probe"):
+        tensors |= {_OF_PROBE + k: v for k, v in probe.items() if isinstance(v, Tensor)}
+        header["probe"] = {k: v for k, v in probe.items() if not isinstance(v, Tensor)}
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(header)
     metadata = {"header": text, "sha256": _digest(plain, text)}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
 def load_prompts(path: Path) -> dict[str, Any]:
-    """Read a file of `save_prompts`: `state_dict`, `header`, and the header's `epoch`.
+    """Read a file of `save_prompts`, as the checkpoint that it was written from.
 
     Raises:
         CheckpointError: the file is no such file, or damaged.
@@ -59,18 +68,23 @@ def load_prompts(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata["header"]
-        if metadata["sha256"] != _digest(state, text):
+        if metadata["sha256"] != _digest(tensors, text):
             raise ValueError("its checksum is wrong")
         header = json.loads(text)
+        epoch, probe = header.pop("epoch", 0), header.pop("probe", None)
     except Exception as error:
         raise CheckpointError(
             f"{path} cannot be read as prompts: {error!r}. It is damaged or was not written by this "
             "project; copy it again"
         ) from error
-    epoch = header.get("epoch", 0) if isinstance(header, dict) else 0
-    return _checked(path, {"state_dict": state, "epoch": epoch, "header": header})
+    checkpoint: dict[str, Any] = {"epoch": epoch, "header": header}
+    parts = {k: v for k, v in tensors.items() if k.startswith(_OF_PROBE)}
+    checkpoint["state_dict"] = {k: v for k, v in tensors.items() if k not in parts}
+    if probe is not None:
+        checkpoint["probe"] = probe | {k.removeprefix(_OF_PROBE): v for k, v in parts.items()}
+    return _checked(path, checkpoint)
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -116,8 +130,23 @@ def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
                 f"{path} is not a checkpoint: its {key} is {checkpoint[key]!r}, which is no "
                 f"{kind.__name__}. Use another file, or train again"
             )
+    _check_probe(path, checkpoint.get("probe"))
     state = without_module(checkpoint["state_dict"])
     return {"epoch": 0, **checkpoint, "state_dict": state}
+
+
+def _check_probe(path: Path, probe: Any) -> None:
+    whole = probe is None or (
+        isinstance(probe, dict)
+        and all(isinstance(probe.get(key), Tensor) for key in ("class_features", "logits"))
+        and isinstance(probe.get("classnames"), list)
+        and all(isinstance(name, str) for name in probe["classnames"])
+    )
+    if not whole:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of ours: its probe is not class features and logits of some "
+            "class names. Use another file, or train again"
+        )
 
 
 def _present(folder: Path) -> str:

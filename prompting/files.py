@@ -16,8 +16,8 @@ from .errors import InputError
 _SUFFIX = ".partial"
 _TEMPORARY = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
 _FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
-# what torch.save says where a write fails: nothing of the reason
-_TORCH_COULD_NOT_WRITE = re.compile(r"inline_container|PytorchStreamWriter|file write failed")
+# what torch, which names no reason, and safetensors say where there is no room
+_NO_ROOM = re.compile(r"inline_container|PytorchStreamWriter|file write failed|os error 28\b")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -38,7 +38,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.chmod(0o666 & ~mask)
         _flush(temporary)
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
         if not _is_full(error):
             raise
         raise InputError(
@@ -68,10 +68,10 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _is_full(error: OSError | RuntimeError) -> bool:
+def _is_full(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in _FULL
-    return bool(_TORCH_COULD_NOT_WRITE.search(str(error)))
+    return bool(_NO_ROOM.search(str(error)))
 
 
 def _room(folder: Path) -> str:

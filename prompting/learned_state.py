@@ -148,8 +148,13 @@ def check_probe(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
         CheckpointError: they differ by more than rounding: activation, tokenizer, weights or code are
             not those of the training run.
     """
-    exact = saved["precision"] == now["precision"] == "fp32"
+    exact = saved.get("precision") == now["precision"] == "fp32"
     for key, what in (("class_features", "class features"), ("logits", "logits")):
+        if now[key].shape != saved[key].shape:
+            raise CheckpointError(
+                f"{path}: its probe holds {what} of shape {tuple(saved[key].shape)}, and here they are "
+                f"{tuple(now[key].shape)}: it was made for another method or backbone"
+            )
         difference = (now[key] - saved[key]).norm() / saved[key].norm().clamp(min=1e-12)
         if not difference <= (_SAME_FP32 if exact else _MIXED):
             raise CheckpointError(

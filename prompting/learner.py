@@ -18,10 +18,8 @@ class PromptLearner(nn.Module):
     """All that a method learns, fp32 in every precision; by default it steers nothing.
 
     Its state dict, buffers included, is what checkpoints hold, under the names that `published_names`
-    gives. classes: where what is learned belongs to certain classes, their names; else None.
+    gives.
     """
-
-    classes: Sequence[str] | None = None
 
     def steer_text(self, image_features: Tensor | None = None) -> TextSteering:
         """What acts inside the text encoder; image_features (B, embed_dim) are normalised, and given
@@ -35,6 +33,10 @@ class PromptLearner(nn.Module):
     def published_names(self) -> Mapping[str, str]:
         """Name inside the published model by name in our state dict, for every tensor of it."""
         return {name: f"prompt_learner.{name}" for name in self.state_dict()}
+
+    def fit_classes(self, count: int) -> None:
+        """Make room for what a checkpoint has learned of so many classes, where anything belongs to
+        single classes."""
 
     def describe(self) -> dict[str, Any]:
         """What messages about a checkpoint that does not fit should name, beside shapes."""

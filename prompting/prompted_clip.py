@@ -85,6 +85,7 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner = learner
         self.template, self.teacher = template, teacher
         self._set_classes(names)
+        self.trained_classes = self.names
         self.eval()
 
     def _set_classes(self, names: Sequence[str]) -> None:
@@ -107,6 +108,14 @@ class PromptedCLIP(nn.Module):
         other._set_classes(names)
         return other
 
+    def trained_rows(self) -> list[int] | None:
+        """For every class its place among those trained on; None where one of them was not."""
+        if self.names == self.trained_classes:
+            return list(range(len(self.names)))
+        place = {name: index for index, name in enumerate(self.trained_classes)}
+        rows = [place.get(name) for name in self.names]
+        return None if None in rows else rows
+
     def to(self, device: torch.device | str) -> PromptedCLIP:
         self.layout = self.layout.to(device)
         self._kept = None
@@ -116,13 +125,21 @@ class PromptedCLIP(nn.Module):
         """The teacher's normalised features of the classes, (C, embed_dim)."""
         return self.teacher(self.names)
 
+    def finish_text(self, features: Tensor) -> Tensor:
+        """What becomes of raw text features (C, embed_dim) before they are normalised."""
+        return features
+
+    def finish_images(self, features: Tensor) -> Tensor:
+        """What becomes of raw image features (B, embed_dim) before they are normalised."""
+        return features
+
     def encode_text(self) -> Tensor:
         """Text features of all classes under what is learned, (C, embed_dim), not normalised."""
         return self.clip.text(self.layout, self.prompt_learner.steer_text())
 
     def encode_classes(self) -> Tensor:
         """Normalised class features under what is learned, (C, embed_dim)."""
-        return normalise(self.encode_text())
+        return normalise(self.finish_text(self.encode_text()))
 
     def class_features(self) -> Tensor:
         """`encode_classes`, from memory where nothing it depends on has changed."""
@@ -146,9 +163,11 @@ class PromptedCLIP(nn.Module):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Normalised image features under what is learned, (B, embed_dim)."""
-        if not self.clip.is_vit:
-            return normalise(self.clip.image(images.to(self.clip.image.conv1.weight.dtype)))
-        return normalise(self.clip.image(images, self.prompt_learner.steer_image()))
+        if self.clip.is_vit:
+            features = self.clip.image(images, self.prompt_learner.steer_image())
+        else:
+            features = self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
+        return normalise(self.finish_images(features))
 
     def encode_images_twice(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Image features under what is learned, and those of the frozen CLIP without gradients.
@@ -163,7 +182,12 @@ class PromptedCLIP(nn.Module):
         tokens = self.clip.image.embed(images)
         with torch.no_grad():
             frozen = normalise(self.clip.image.encode(tokens))
-        return normalise(self.clip.image.encode(tokens, steering)), frozen
+        return normalise(self.finish_images(self.clip.image.encode(tokens, steering))), frozen
+
+    @torch.no_grad()
+    def encode_images_frozen(self, images: Tensor) -> Tensor:
+        """Normalised image features of the frozen CLIP, (B, embed_dim)."""
+        return normalise(self.clip.image(images.to(self.clip.image.conv1.weight.dtype)))
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """exp(logit_scale) times the cosine similarities, (B, C)."""

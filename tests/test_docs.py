@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ import torch
 
 from tests import check_golden
 from tests.datasets.miniature import caltech101
+from tests.protocols.test_new_method import copy_of_the_project
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,18 +42,34 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def test_the_documented_method_trains_by_the_documented_command(tmp_path: Path) -> None:
-    (code,) = blocks("docs/add_a_method.md", "python")
+def test_the_documented_method_is_the_one_that_is_here() -> None:
+    shown, _ = blocks("docs/add_a_method.md", "python")
+    assert shown == (ROOT / "trainers/kgcoop.py").read_text()
+
+
+@pytest.mark.slow
+def test_the_documented_new_method_runs_the_table(tmp_path: Path) -> None:
+    _, code = blocks("docs/add_a_method.md", "python")
     (block,) = blocks("docs/add_a_method.md", "bash")
-    ((python, *arguments),) = commands(block)
-    assert python == "python"
-    (checkout(tmp_path) / "trainers" / "kgcoop.py").write_text(code)
-    subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, capture_output=True)
-    (path,) = tmp_path.glob("output/kgcoop/prompt_learner/model.pth.tar-3")
-    assert torch.load(path, weights_only=True)["header"]["method"] == "KgCoOp"
-    epochs = json.loads((tmp_path / "output/kgcoop/curves.json").read_text())["epochs"]
-    # the context starts at the words that it is kept close to, and moves away from them
-    assert 0 <= epochs[0]["distance"] < epochs[-1]["distance"] < 1
+    tree = copy_of_the_project(tmp_path / "tree")
+    (tree / "trainers/vpt.py").write_text(code)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = dict(os.environ, PATH=path, PREC="fp32")
+    shorter = {"bash": ["OPTIM.MAX_EPOCH", "1"], "python": ["--options", "OPTIM.MAX_EPOCH", "1"]}
+    said = ""
+    for words in commands(block):
+        variables = dict(word.split("=") for word in words if re.match(r"[A-Z]+=", word))
+        words = words[len(variables) :] + shorter.get(words[len(variables)], [])
+        done = subprocess.run(
+            words, cwd=tree, env=environment | variables, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        said = done.stdout
+    assert "VPT/builtin/seed1: kept" in said
+    rows = [line.split() for line in said.splitlines() if line.startswith("builtin_flowers")]
+    assert [row[1] for row in rows] == ["ZeroshotCLIP", "VPT"]
+    header = torch.load(next(tree.glob("output/**/model.pth.tar-1")), weights_only=True)["header"]
+    assert header["method"] == "VPT"
 
 
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:

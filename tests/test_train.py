@@ -150,10 +150,24 @@ def test_printing_never_stops_a_run(call: Call, tmp_path: Path, monkeypatch) -> 
     status, error = call("--output-dir", str(tmp_path / name), pairs=("OPTIM.MAX_EPOCH", "1"))
     assert (status, error) == (0, "")
     assert (tmp_path / name / "results.json").is_file()
+    console.flush()
     assert b"\\u2603" in console.buffer.getvalue()
     log = (tmp_path / name / "log.txt").read_text(encoding="utf-8")
     assert "\N{SNOWMAN}" in log
     assert "* accuracy" in log
+
+
+class GoneConsole(io.StringIO):
+    """A closed pipe, or a file on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_console_that_takes_nothing_stops_no_run(call: Call, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdout", GoneConsole())
+    assert call(pairs=("OPTIM.MAX_EPOCH", "1")) == (0, "")
+    assert (tmp_path / "run" / "results.json").is_file()
 
 
 def test_the_folder_is_free_again(call: Call, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     every so many epochs; 0 for never); what is there already stays."""
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
+        for key, default in trainer.accepted_keys.items():
+            cfg.setdefault(key, default)
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
@@ -14,6 +13,7 @@ from prompting.prompted_clip import PromptedCLIP, normalise
 from prompting.steering import TextSteering
 
 from .coop import CoOp
+from .registry import register
 
 # suffix tokens encoded at once in evaluation, which bounds memory: about 1 GB at ViT-B/16 size
 TOKENS_AT_ONCE = 32768
@@ -56,7 +56,7 @@ class ConditionalCLIP(PromptedCLIP):
         return self.clip.logit_scale.exp() * similarity
 
 
-@TRAINER_REGISTRY.register()
+@register
 class CoCoOp(CoOp):
     """CoOp with a context that depends on the image, which keeps more of what CLIP knows."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
@@ -12,9 +11,10 @@ from prompting.class_prompts import PromptTemplate, clean_name
 from prompting.learner import DeepPrompts, PromptLearner, random_vectors, word_vectors
 
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 
-@TRAINER_REGISTRY.register()
+@register
 class CoOp(PromptTrainer):
     """Learns the context vectors of "[V]_1 ... [V]_M class name." by cross entropy (equation 2).
 
@@ -31,6 +31,7 @@ class CoOp(PromptTrainer):
         "PREC": "fp16",
         "CLASS_TOKEN_POSITION": "end",
     }
+    at_least = {"N_CTX": 1}
     saved_module = "prompt_learner."
 
     def build_template(self) -> PromptTemplate:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
@@ -13,6 +12,7 @@ from prompting.errors import InputError
 from prompting.learner import DeepPrompts, PromptLearner, random_vectors, word_vectors
 
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 # the published code starts from words only for contexts up to this length
 LONGEST_WORD_CONTEXT = 4
@@ -25,13 +25,6 @@ class DeepPromptTrainer(PromptTrainer):
     """
 
     context_key = "N_CTX"
-    at_least: dict[str, int] = {}
-
-    def check_cfg(self, cfg) -> None:
-        super().check_cfg(cfg)
-        for key, bound in self.at_least.items():
-            if (value := cfg.TRAINER[self.node][key]) < bound:
-                raise InputError(f"TRAINER.{self.node}.{key} is {value}: expected at least {bound}")
 
     @property
     def words(self) -> str:
@@ -73,7 +66,7 @@ class DeepPromptTrainer(PromptTrainer):
             )
 
 
-@TRAINER_REGISTRY.register()
+@register
 class IVLP(DeepPromptTrainer):
     """Learns deep prompts in both encoders, not coupled, by cross entropy.
 

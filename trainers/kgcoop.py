@@ -6,17 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from . import templates
 from .coop import CoOp
+from .registry import register
 
 # where the published teacher is asked otherwise than zero-shot CLIP
 OWN_TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}
 
 
-@TRAINER_REGISTRY.register()
+@register
 class KgCoOp(CoOp):
     """CoOp whose class features are kept close to those of a hand-written template.
 
@@ -27,6 +27,7 @@ class KgCoOp(CoOp):
 
     node = "KGCOOP"
     defaults = {**CoOp.defaults, "N_CTX": 4, "WEIGHT": 8.0, "TEMPLATE": ""}
+    at_least = {"WEIGHT": 0}
     # drawn and saved by the published code, and never used
     published_unused = (r"bias_vectors", r"meta_net\..*")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
@@ -12,6 +11,7 @@ from prompting.learner import PromptLearner, random_vectors
 from prompting.steering import ImageSteering, TextSteering
 
 from .ivlp import DeepPromptTrainer
+from .registry import register
 
 
 class CoupledPrompts(PromptLearner):
@@ -43,7 +43,7 @@ class CoupledPrompts(PromptLearner):
         return ImageSteering(prompts=dict(enumerate([self.proj(self.ctx), *deeper])))
 
 
-@TRAINER_REGISTRY.register()
+@register
 class MaPLe(DeepPromptTrainer):
     """Learns deep text prompts and the maps that couple the image prompts to them, by cross entropy."""
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
@@ -16,6 +15,7 @@ from prompting.learner import word_vectors
 
 from . import templates
 from .coop import CoOp
+from .registry import register
 
 OF_TEMPLATE = "template"
 # where the published code asks otherwise than zero-shot CLIP
@@ -28,7 +28,7 @@ OWN_TEMPLATES = {
 }
 
 
-@TRAINER_REGISTRY.register()
+@register
 class ProGrad(CoOp):
     """CoOp whose gradient loses what works against the frozen CLIP's general knowledge (equation 5).
 
@@ -47,6 +47,8 @@ class ProGrad(CoOp):
         "TEMPERATURE": 1.0,
         "TEMPLATE": "",
     }
+    at_least = {"LAMBDA": 0}
+    more_than = {"TEMPERATURE": 0}
 
     def teacher_templates(self) -> Sequence[str]:
         return [self.options.TEMPLATE or templates.of_dataset(self.cfg.DATASET.NAME, OWN_TEMPLATES)]

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor
 from tqdm import tqdm
 
-from prompting import checkpoints
 from prompting.backbone import CLIP, load_clip
 from prompting.class_prompts import PromptTemplate
-from prompting.errors import InputError
-from prompting.learned_state import LearnedState, check_complete, check_probe, probe
+from prompting.errors import InputError, NotFiniteError
+from prompting.learned_state import check_complete
 from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
 from prompting.prompted_clip import PromptedCLIP, TextTeacher
@@ -31,7 +29,9 @@ from .config import options
 from .curves import Curves
 from .manifest import write_manifest
 from .periodic_tests import PeriodicTests
-from .results import used_config, write_results
+from .repeatable import seed_loaders
+from .results import write_results
+from .saving import SavedTraining
 
 
 def known_trainers(base: type[PromptTrainer] | None = None) -> Iterator[type[PromptTrainer]]:
@@ -41,15 +41,15 @@ def known_trainers(base: type[PromptTrainer] | None = None) -> Iterator[type[Pro
         yield from known_trainers(trainer)
 
 
-class PromptTrainer(TrainerX):
+class PromptTrainer(SavedTraining):
     """A Dassl trainer of a prompt-learning method.
 
     A method states, as class attributes:
         node, defaults: its configuration node TRAINER.<node> and the keys in it.
         more_nodes: further nodes with their defaults, where it has any.
-        checkpoint_name: the folder of its checkpoints, as published.
-        saved_module: what published files leave out of the names of learned tensors.
-        published_unused: patterns of names that published files hold and that nothing here needs.
+        at_least, more_than, at_most: bounds of the values of its keys.
+        accepted_keys: keys, with their defaults, that published command lines give and nothing reads.
+        checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.
         views: how many augmented views of a training image a step takes.
         model_class: how logits come about.
@@ -60,9 +60,10 @@ class PromptTrainer(TrainerX):
     node: str
     defaults: ClassVar[Mapping[str, Any]] = {}
     more_nodes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    checkpoint_name = "prompt_learner"
-    saved_module = ""
-    published_unused: ClassVar[Sequence[str]] = ()
+    accepted_keys: ClassVar[Mapping[str, Any]] = {}
+    at_least: ClassVar[Mapping[str, float]] = {}
+    more_than: ClassVar[Mapping[str, float]] = {}
+    at_most: ClassVar[Mapping[str, float]] = {}
     learns = True
     views = 1
     model_class: type[PromptedCLIP] = PromptedCLIP
@@ -133,16 +134,33 @@ class PromptTrainer(TrainerX):
                 f"takes {self.views} view(s) of a training image; set it to {self.views}"
             )
 
+        for node, defaults in self.nodes().items():
+            self._check_bounds(node, options(cfg, node, defaults))
+
+    def _check_bounds(self, node: str, values: Mapping[str, Any]) -> None:
+        checks = {"at_least": operator.ge, "more_than": operator.gt, "at_most": operator.le}
+        for kind, holds in checks.items():
+            # a method keeps to the bounds of those that it is built on
+            for key, bound in ChainMap(
+                *(vars(base).get(kind, {}) for base in type(self).__mro__)
+            ).items():
+                if key in values and not holds(values[key], bound):
+                    raise InputError(
+                        f"TRAINER.{node}.{key} is {values[key]}: expected {kind.replace('_', ' ')} "
+                        f"{bound}"
+                    )
+
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        seed_loaders(self)
+
     def build_model(self) -> None:
         cfg = self.cfg
         self.precision = resolve_precision(self.options.PREC, self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
         clip = load_clip(cfg.MODEL.BACKBONE.NAME)
-        self.trains, self.resumed_from = False, cfg.OUTPUT_DIR
-        self.epoch = -1  # of the prompts as they are: no epoch is done yet
         self.curves = Curves()
         self.periodic_tests: PeriodicTests | None = None
-        self.tested_checkpoint: Path | None = None
         if tuple(cfg.INPUT.SIZE) != (clip.resolution, clip.resolution):
             raise InputError(
                 f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but {cfg.MODEL.BACKBONE.NAME} takes images of "
@@ -157,7 +175,7 @@ class PromptTrainer(TrainerX):
         self.model = self.model_class(clip, learner, self.build_template(), names, teacher)
         self.precision.cast(clip)
         self.model.to(self.device)
-        self.learned = LearnedState(self.model, self.saved_module, self.published_unused)
+        self.keep_learned(self.model)
         self.scaler = self.precision.scaler()
         if self.learns:
             print(f"Learned parameters: {sum(p.numel() for p in learner.parameters()):,}")
@@ -184,6 +202,10 @@ class PromptTrainer(TrainerX):
         super().before_train()
         self.curves.resume(self.resumed_from, self.start_epoch)
 
+    def before_epoch(self) -> None:
+        super().before_epoch()
+        self.train_loader_x.set_epoch(self.epoch)
+
     def run_epoch(self) -> None:
         learning_rate = self.get_current_lr()
         self.curves.start_epoch_anew()
@@ -205,7 +227,7 @@ class PromptTrainer(TrainerX):
         read = torch.stack([value.detach().reshape(()) for value in values.values()]).tolist()
         summary = dict(zip(values, read, strict=True))
         if not math.isfinite(summary["loss"]):
-            raise FloatingPointError(
+            raise NotFiniteError(
                 f"the loss is {summary['loss']} at step {self.batch_idx + 1} of epoch "
                 f"{self.epoch + 1}: lower OPTIM.LR, or compute in fp32 or bf16. Earlier epochs are kept"
             )
@@ -240,22 +262,6 @@ class PromptTrainer(TrainerX):
         """What TEST.EVERY tests, by name: learned tensors by their names in files."""
         return {"current": self.learned.copy()}
 
-    @contextmanager
-    def with_learned(self, values: Mapping[str, Tensor]) -> Iterator[None]:
-        """Other values of what is learned, by name in files, for as long as the context lasts."""
-        own = self.learned.copy()
-        self.set_learned(values)
-        try:
-            yield
-        finally:
-            self.set_learned(own)
-
-    @torch.no_grad()
-    def set_learned(self, values: Mapping[str, Tensor]) -> None:
-        """Set what is learned, by name in files."""
-        for name, tensor in self.learned.tensors().items():
-            tensor.copy_(values[name])
-
     def test_periodically(self) -> None:
         """Every TEST.EVERY epochs, test base and new classes; the training does not notice."""
         every, epoch = self.cfg.TEST.get("EVERY", 0), self.epoch + 1
@@ -277,9 +283,12 @@ class PromptTrainer(TrainerX):
         self.set_model_mode("eval")
         self.evaluator.reset()
         split = split or self.cfg.TEST.SPLIT
-        if split == "val" and self.val_loader is None:
-            print("There is no validation split; testing on the test split")
-            split = "test"
+        there = ["test"] if self.val_loader is None else ["test", "val"]
+        if split not in there:
+            raise InputError(
+                f'There is no split "{split}" of {self.cfg.DATASET.NAME} to test on: set TEST.SPLIT '
+                f"to {' or '.join(there)}"
+            )
         if not self.trains:
             run_folder.begin(self.cfg, "test", self.dm.dataset, [split])
         loader = self.val_loader if split == "val" else self.test_loader
@@ -295,133 +304,3 @@ class PromptTrainer(TrainerX):
         write_manifest(self, time.perf_counter() - start)
         write_results(self, split, total, metrics)
         return next(iter(metrics.values()))
-
-    # -- saving, loading, resuming ------------------------------------------------------------------
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint and the model it is loaded into must have in common."""
-        return {
-            "method": type(self).__name__,
-            "backbone": self.model.clip.fingerprint,
-            "earlier_backbone": self.model.clip.earlier_fingerprint,
-            **self.model.template.describe(),
-            **self.model.prompt_learner.describe(),
-            # contexts of one class mean nothing to another
-            **({"classnames": self.model.names} if self.model.template.class_specific else {}),
-        }
-
-    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
-        path = Path(directory, self.checkpoint_name)
-        name = model_name or checkpoints.FINAL_FILE.format(epoch=epoch + 1)
-        checkpoint = {
-            "state_dict": self.learned.copy(),
-            "probe": probe(self.model, self.precision.name),
-            "epoch": epoch + 1,
-            "optimizer": None,
-            "scheduler": None,
-            "val_result": None if val_result is None else float(val_result),
-            "header": {
-                "format": checkpoints.FORMAT,
-                **self.identity,
-                "backbone_name": self.cfg.MODEL.BACKBONE.NAME,
-                "dataset": self.cfg.DATASET.NAME,
-                "classnames": list(self.dm.dataset.classnames),
-                "config": used_config(self.cfg),
-                "final": epoch + 1 == self.max_epoch and not model_name,
-            },
-        }
-        checkpoints.save(path / name, checkpoint)
-        print(f"Checkpoint saved to {path / name}")
-        if is_best:
-            checkpoints.save(path / checkpoints.BEST_FILE, checkpoint)
-
-    def load_model(self, directory, epoch=None) -> None:
-        """Load learned vectors; without an epoch the best on validation, else the newest.
-
-        Raises:
-            checkpoints.CheckpointError: missing, unreadable, or made for another method, backbone,
-                prompt depth or context length.
-        """
-        if not directory:
-            print("load_model was given no directory: the prompts stay as they are")
-            return
-        folder = run_folder.prompts_folder(Path(directory), self.checkpoint_name)
-        path = checkpoints.locate(folder, epoch)
-        wants_best = epoch is None and self.cfg.TEST.FINAL_MODEL == "best_val"
-        if wants_best and path.name != checkpoints.BEST_FILE:
-            raise InputError(
-                f"TEST.FINAL_MODEL is best_val, but {folder} holds no {checkpoints.BEST_FILE}: no "
-                "epoch was validated. Give --load-epoch, or TEST.FINAL_MODEL last_step"
-            )
-        checkpoint = checkpoints.load(path)
-        self._load_learned(path, checkpoint)
-        self.tested_checkpoint = path
-        self.epoch = checkpoint["epoch"] - 1
-        print(f"Loaded {self.checkpoint_name} from {path} (epoch {checkpoint['epoch']})")
-
-    def _load_learned(self, path: Path, checkpoint: dict) -> None:
-        header = checkpoint.get("header")
-        if header is not None:
-            checkpoints.check_header(path, header, self.identity)
-        self.learned.load(path, checkpoint["state_dict"], ours=header is not None)
-        if saved := checkpoint.get("probe"):
-            now = probe(self.model, self.precision.name, saved["classnames"])
-            check_probe(path, saved, now)
-
-    def resume_model_if_exist(self, directory) -> int:
-        """Go on at the last whole epoch of a folder; a finished run is loaded and not trained on."""
-        # a run that went on from another folder and was killed goes on from its own
-        for folder in dict.fromkeys((str(self.output_dir), str(directory))):
-            self.resumed_from = folder
-            if epochs_done := self._resume_from(Path(folder, self.checkpoint_name)):
-                return epochs_done
-        if self.cfg.RESUME:
-            raise InputError(f"--resume {directory}: there is no whole epoch to go on from")
-        return 0
-
-    def _resume_from(self, folder: Path) -> int:
-        """Restore what a folder of checkpoints holds; the number of epochs done."""
-        path = folder / resume.RESUME_FILE
-        final = folder / checkpoints.FINAL_FILE.format(epoch=self.max_epoch)
-        if path.is_file():
-            state = resume.load(path, self.identity, self.max_epoch)
-            with resume.damage_named(path):
-                resume.check_shapes(path, state, self.learned.tensors(), self.optim)
-                self.load_resume_state(state)
-            done = state["epoch"]
-            print(f"Resuming from {path}: {done} of {self.max_epoch} epochs are done")
-        elif final.is_file():
-            self._load_learned(final, checkpoints.load(final))
-            done, self.epoch = self.max_epoch, self.max_epoch - 1
-            print(f"{final} is finished: nothing is left to train")
-        else:
-            return 0
-        run_folder.bring_best(folder, Path(self.output_dir, self.checkpoint_name))
-        return done
-
-    def _resume_path(self, directory) -> Path:
-        return Path(directory, self.checkpoint_name, resume.RESUME_FILE)
-
-    def resume_state(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on, beside the configuration."""
-        return {
-            "identity": self.identity,
-            "epoch": self.epoch + 1,
-            "learned": self.learned.copy(),
-            "optimizer": self.optim.state_dict(),
-            "scheduler": resume.scheduler_state(self.sched),
-            "scaler": self.scaler.state_dict(),
-            "best_result": float(self.best_result),
-            "random": resume.random_state(),
-        }
-
-    def load_resume_state(self, state: dict[str, Any]) -> None:
-        """Restore what `resume_state` gave."""
-        path = self._resume_path(self.resumed_from)
-        self.learned.load(path, state["learned"], ours=True)
-        self.optim.load_state_dict(state["optimizer"])
-        resume.restore_scheduler(self.sched, state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.best_result = state["best_result"]
-        resume.set_random_state(state["random"])

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.averaging import GaussianAverage
@@ -15,9 +14,10 @@ from prompting.errors import InputError
 
 from . import templates
 from .ivlp import IVLP
+from .registry import register
 
 
-@TRAINER_REGISTRY.register()
+@register
 class PromptSRC(IVLP):
     """IVLP kept close to the frozen CLIP that it starts from.
 
@@ -44,6 +44,8 @@ class PromptSRC(IVLP):
         "GPA": True,
         "TEACHER_TEMPLATES": len(templates.TEACHER),
     }
+    at_least = {"TEXT_LOSS_WEIGHT": 0, "IMAGE_LOSS_WEIGHT": 0}
+    more_than = {"GPA_STD": 0}
 
     def teacher_templates(self) -> Sequence[str]:
         count = self.options.TEACHER_TEMPLATES

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from prompting.backbone import CLIP
@@ -16,9 +15,10 @@ from prompting.prompted_clip import PromptedCLIP, normalise, template_features
 
 from . import templates
 from .prompt_trainer import PromptTrainer
+from .registry import register
 
 
-@TRAINER_REGISTRY.register()
+@register
 class ZeroshotCLIP(PromptTrainer):
     """One template: TRAINER.ZEROSHOT.TEMPLATE, else the dataset's own, else "a photo of a {}."."""
 
@@ -51,7 +51,7 @@ class EnsembleCLIP(PromptedCLIP):
         return torch.stack([normalise(f) for f in features]).mean(0)
 
 
-@TRAINER_REGISTRY.register()
+@register
 class ZeroshotCLIP2(ZeroshotCLIP):
     """An ensemble of the seven selected ImageNet templates and, elsewhere, the dataset's own."""
 

@@ -177,3 +177,18 @@ def test_pickles_of_other_kinds_are_refused(tmp_path: Path) -> None:
         with pytest.raises(inert_reader.RefusedFile):
             inert_reader.load(tmp_path / name)
     assert not (tmp_path / "owned").exists()
+
+
+def test_no_flip_in_an_archive_is_silent_or_raw(tmp_path: Path) -> None:
+    """Names and offsets included: either it does not matter or it is refused."""
+    path = tmp_path / "f"
+    weight = torch.arange(8.0)
+    torch.save({"weight": weight, "optimizer": published()["optimizer"]}, path)
+    whole = path.read_bytes()
+    start = whole.index(b"PK\x01\x02")  # all of the directory, and some of the rest
+    for at in [*range(start, len(whole), 5), *range(0, start, 89)]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x80]) + whole[at + 1 :])
+        try:
+            assert torch.equal(inert_reader.load(path)["weight"], weight)
+        except inert_reader.RefusedFile:
+            continue

@@ -32,7 +32,8 @@ class Result:
     """The accuracy (percent) of one run.
 
     `variant` is "" for the published configuration and else its name; `classes` is base, new or
-    all; `shots` is 0 and `seed` 1 for zero-shot CLIP; `row` is that of an ablation.
+    all; `shots` is 0 and `seed` 1 for zero-shot CLIP; `row` is that of an ablation; `config` is the
+    name of the configuration, published or not.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Result:
     folder: Path
     content: dict[str, Any] = field(compare=False, repr=False, hash=False)
     row: str = ""
+    config: str = ""
 
     @property
     def series(self) -> tuple[str, str]:
@@ -128,6 +130,7 @@ def _read(protocol: str, output: Path, path: Path) -> Result | None:
         folder=folder,
         content=content,
         row=row,
+        config=named["config"],
     )
 
 

@@ -113,7 +113,7 @@ def select(results: Sequence[Result], selection: Selection) -> list[Result]:
         for r in results
         if (not selection.methods or r.method in selection.methods)
         and (not selection.datasets or r.dataset in selection.datasets)
-        and (not selection.config or r.variant == selection.config)
+        and selection.config in ("", r.variant, r.config)
         and (methods.is_zero_shot(r.method) or r.seed in selection.seeds)
     ]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +28,15 @@ FGVC = DATASET_REGISTRY.get("FGVCAircraft")
 def small_fgvc(tmp_path, monkeypatch):
     """A complete miniature of a dataset without a split file, published as being that small."""
     TREES["FGVCAircraft"](tmp_path)
-    monkeypatch.setattr(FGVC, "recipe", replace(FGVC.recipe, classes=3, train=18, val=15, test=12))
+    (piece,) = FGVC.recipe.pieces
+    sums = {
+        name: hashlib.sha256((tmp_path / "fgvc_aircraft" / name).read_bytes()).hexdigest()
+        for name in piece.sums
+    }
+    small = replace(
+        FGVC.recipe, classes=3, train=18, val=15, test=12, pieces=(replace(piece, sums=sums),)
+    )
+    monkeypatch.setattr(FGVC, "recipe", small)
     return tmp_path
 
 
@@ -56,7 +66,8 @@ def test_counts_that_are_not_the_published_ones(small_fgvc):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     report = check("FGVCAircraft", FGVC, str(small_fgvc))
     assert report.counts == ("3", "18", "14 of 15", "12")
-    assert "not the published ones" in report.problems[0]
+    assert f"{path} differs from the published split" in report.problems[0]
+    assert "not the published ones" in report.problems[1]
 
 
 def test_missing_dataset_and_no_name(tmp_path, capsys):
@@ -67,8 +78,12 @@ def test_missing_dataset_and_no_name(tmp_path, capsys):
 
 
 def test_missing_root(tmp_path, capsys):
-    assert main(["dtd", "--root", str(tmp_path / "absent")]) == 1
-    assert "absent does not exist" in capsys.readouterr().out
+    for flag, kind in (("--root", "folder"), ("--pictures", "folder"), ("--csv", "file")):
+        assert main(["dtd", flag, str(tmp_path / "absent")]) == 2
+        assert f"absent does not exist as a {kind}. {flag} names" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["dtd", "--root", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/file is no folder.")
 
 
 def test_unknown_name(tmp_path, capsys):
@@ -84,9 +99,88 @@ def test_own_split_and_changed_split_are_not_complete(tmp_path, monkeypatch):
     (tmp_path / "eurosat/split_zhou_EuroSAT.json").write_text('{"train":[],"val":[],"test":[]}')
     report = check("EuroSAT", dataset, str(tmp_path))
     assert "differs from the published split" in report.problems[0]
-    piece = Piece(("split_zhou_EuroSAT.json",), (Source("http://localhost/"),))
+    piece = Piece(("split_zhou_EuroSAT.json",), (Source("http://localhost/", sha256="0" * 64),))
     monkeypatch.setattr(dataset, "recipe", replace(dataset.recipe, pieces=(piece,)))
     assert "differs" not in " ".join(check("EuroSAT", dataset, str(tmp_path)).problems)
+
+
+MISPLACED = {
+    "in itself": ("StanfordCars", "stanford_cars/cars_train/cars_train", "cars_train"),
+    "in its name": ("SUN397", "sun397/SUN397/SUN397", "SUN397"),
+    "in itself as in the archive": ("EuroSAT", "eurosat/2750/EuroSAT_RGB", "2750"),
+    "named as in the archive": ("EuroSAT", "eurosat/EuroSAT_RGB", "2750"),
+    "sketch": ("ImageNetSketch", "imagenet-sketch/sketch", "images"),
+    "other case": ("UCF101", "ucf101/ucf-101-MidFrames", "UCF-101-midframes"),
+    "archive's folder": ("DescribableTextures", "dtd/dtd/images", "images"),
+    "two folders around": (
+        "FGVCAircraft",
+        "fgvc_aircraft/fgvc-aircraft-2013b/data/images",
+        "images",
+    ),
+    "right in the root": ("EuroSAT", "EuroSAT_RGB", "2750"),
+    "same name but case": ("SUN397", "SUN397", "SUN397"),
+    "dataset's folder respelt": ("Food101", "food101/images", "images"),
+    "split file too high": ("DescribableTextures", "split_zhou_DescribableTextures.json", ""),
+    "Kaggle": ("ImageNet", "imagenet/ILSVRC/Data/CLS-LOC/train", "images/train"),
+    "ImageNet without images/": ("ImageNet", "imagenet/val", "images/val"),
+}
+
+
+@pytest.mark.parametrize("case", MISPLACED)
+def test_misplaced_copies_are_recognised_and_the_command_mends_them(case, tmp_path):
+    name, found, expected = MISPLACED[case]
+    root = tmp_path / "my data"
+    dataset = DATASET_REGISTRY.get(name)
+    expected = root / dataset.dataset_dir / (expected or dataset.split_file)
+    content = root / found if found.endswith(".json") else root / found / "n01440764/picture.JPEG"
+    content.parent.mkdir(parents=True)
+    content.write_bytes(b"mine")
+    report = check(name, dataset, str(root))
+    assert any("should be" in problem for problem in report.problems), report
+    steps = [step for step in report.next_steps if " mv " in f" {step} "]
+    assert len(steps) == 1
+    subprocess.run(steps[0], shell=True, check=True)
+    kept = [path for path in root.rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in kept] == [b"mine"]
+    assert kept[0] == expected or expected in kept[0].parents
+    assert "should be" not in " ".join(check(name, dataset, str(root)).problems)
+
+
+def test_a_root_that_is_the_dataset_itself(tmp_path):
+    TREES["EuroSAT"](tmp_path)
+    report = check("EuroSAT", DATASET_REGISTRY.get("EuroSAT"), str(tmp_path / "eurosat"))
+    assert report.next_steps == [f"Pass --root {tmp_path}"]
+
+
+def test_whole_miniatures_are_not_called_misplaced(tmp_path):
+    for name, build in TREES.items():
+        build(tmp_path)
+        report = check(name, DATASET_REGISTRY.get(name), str(tmp_path), decode=False)
+        assert "should be" not in " ".join(report.problems)
+
+
+def test_flat_validation_pictures_of_imagenet(tmp_path):
+    folder = tmp_path / "imagenet"
+    (folder / "images/val").mkdir(parents=True)
+    (folder / "images/val/ILSVRC2012_val_00000001.JPEG").touch()
+    dataset = DATASET_REGISTRY.get("ImageNet")
+    report = check("ImageNet", dataset, str(tmp_path))
+    assert "1 pictures that are in no class folder" in report.problems[0]
+    command = f"python -m datasets.download ImageNet --root {tmp_path}"
+    assert report.next_steps == [
+        f"Put ILSVRC2012_devkit_t12.tar.gz (from https://image-net.org) into {folder}, then {command}"
+    ]
+    (folder / "ILSVRC2012_devkit_t12.tar.gz").touch()
+    assert check("ImageNet", dataset, str(tmp_path)).next_steps == [command]
+
+
+def test_ctrl_c_prints_no_traceback(tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("datasets.check.check", interrupt)
+    assert main(["dtd", "--root", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.strip() == "Stopped."
 
 
 def test_own_pictures(tmp_path, capsys):

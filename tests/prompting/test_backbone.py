@@ -166,7 +166,12 @@ def test_unusable_files_say_what_to_do(tmp_path: Path, state) -> None:
     for thing, message in [
         (tiny_clip.build(), r"clip\.model\.CLIP.*save the model's state_dict\(\)"),
         (rounded, r"visual\.proj is no dense floating-point tensor but torch\.int8"),
-        (partial, "OpenAI layout.*text_projection"),
+        (partial, "OpenAI layout: text_projection is missing"),
+        (
+            {**state, "token_embedding.weight": torch.zeros(9, 128)},
+            "it knows 9 tokens, where clip's tokenizer has 49408",
+        ),
+        ({**state, "logit_scale": torch.zeros(0)}, "OpenAI layout"),
         ({**state, "epoch": 3}, "not a state dict"),
         ({}, "OpenAI layout"),
         ([1], "not a state dict"),

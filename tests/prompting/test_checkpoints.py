@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from prompting import checkpoints
 from prompting.learned_state import LearnedState
@@ -132,22 +133,31 @@ def test_best_then_newest_without_an_epoch(tmp_path: Path) -> None:
 
 def test_the_file_to_share_holds_the_same(tmp_path: Path) -> None:
     tensors = {"ctx": torch.randn(4, 8), "scale": torch.tensor(2.0), "half": torch.ones(3).half()}
-    header = {"method": "X", "epoch": 7, "classnames": ["müß", "b"], "depth": [1, 2]}
+    header = {"method": "X", "classnames": ["müß", "b"], "depth": [1, 2]}
+    probe = {"classnames": ["b"], "class_features": torch.ones(1, 3), "logits": torch.ones(1, 1)}
     path = tmp_path / "prompts.safetensors"
-    checkpoints.save_prompts(path, tensors, header)
-    torch.save({"state_dict": tensors, "epoch": 7, "header": header}, tmp_path / "model.pth.tar-7")
+    checkpoint = {"state_dict": tensors, "epoch": 7, "header": header, "probe": probe}
+    checkpoints.save_prompts(path, checkpoint)
+    torch.save(checkpoint, tmp_path / "model.pth.tar-7")
     shared, own = checkpoints.load(path), checkpoints.load(tmp_path / "model.pth.tar-7")
     assert shared.keys() == own.keys()
     assert (shared["header"], shared["epoch"]) == (header, 7)
     for name, value in own["state_dict"].items():
         assert shared["state_dict"][name].dtype == value.dtype
         assert torch.equal(shared["state_dict"][name], value)
+    assert shared["probe"]["classnames"] == ["b"]
+    assert torch.equal(shared["probe"]["class_features"], torch.ones(1, 3))
     checkpoints.check_header(path, shared["header"], {"method": "X", "depth": (1, 2)})
 
 
 def test_a_flipped_bit_in_the_file_to_share_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "prompts.safetensors"
-    checkpoints.save_prompts(path, {"ctx": torch.arange(4.0)}, {"method": "CoOp", "epoch": 1})
+    checkpoint = {
+        "state_dict": {"ctx": torch.arange(4.0)},
+        "header": {"method": "CoOp"},
+        "epoch": 1,
+    }
+    checkpoints.save_prompts(path, checkpoint)
     whole = path.read_bytes()
     for at in (whole.index(b"CoOp"), len(whole) - 2):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
@@ -158,11 +168,21 @@ def test_a_flipped_bit_in_the_file_to_share_is_noticed(tmp_path: Path) -> None:
         checkpoints.load(path)
 
 
-@pytest.mark.parametrize("header", [None, [1], "x"])
-def test_a_shared_file_without_a_header_is_refused(tmp_path: Path, header: object) -> None:
+@pytest.mark.parametrize("header", ["null", "[1]", '"x"'])
+def test_a_shared_file_without_a_header_is_refused(tmp_path: Path, header: str) -> None:
     path = tmp_path / "prompts.safetensors"
-    checkpoints.save_prompts(path, {"ctx": torch.ones(1)}, header)
-    with pytest.raises(checkpoints.CheckpointError, match="its header is"):
+    state = {"ctx": torch.ones(1)}
+    metadata = {"header": header, "sha256": checkpoints._digest(state, header)}
+    save_file(state, path, metadata)
+    with pytest.raises(checkpoints.CheckpointError, match="cannot be read as prompts"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("probe", [[1], {}, {"classnames": [3], "class_features": 1}])
+def test_a_malformed_probe_is_refused(tmp_path: Path, probe: object) -> None:
+    path = tmp_path / "model.pth.tar-1"
+    checkpoints.save(path, {"state_dict": {}, "epoch": 1, "header": {}, "probe": probe})
+    with pytest.raises(checkpoints.CheckpointError, match="its probe is not class features"):
         checkpoints.load(path)
 
 

@@ -26,6 +26,7 @@ def test_content_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.Monk
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 128 vs 22"),
+        Exception("I/O error: No space left on device (os error 28)"),
     ],
 )
 def test_a_full_disk_is_named(tmp_path: Path, failure: Exception) -> None:

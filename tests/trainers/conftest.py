@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from dassl.engine import TRAINER_REGISTRY
+from dassl.engine import TRAINER_REGISTRY, build_trainer
 from PIL import Image
 
 import train
@@ -96,6 +97,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Run = Callable[..., Path]
+Trained = Callable[[str], Path]
+
+
+def call_train(
+    data: Path, backbone: Path, output: Path, method: str, *flags: str, **settings: str
+) -> Path:
+    """train.py with small settings; KEY=value with __ for dots."""
+    options = settings_of(method)
+    options |= {key.replace("__", "."): value for key, value in settings.items()}
+    backbone = options.pop("MODEL.BACKBONE.NAME", str(backbone))
+    root = options.pop("DATASET.ROOT", str(data))
+    train.main(
+        [
+            *("--root", root, "--seed", "1", "--trainer", method, "--backbone", backbone),
+            *("--dataset-config-file", "configs/datasets/caltech101.yaml"),
+            *("--output-dir", str(output)),
+            *flags,
+            *(part for pair in options.items() for part in pair),
+        ]
+    )
+    return output
 
 
 @pytest.fixture
@@ -103,29 +125,57 @@ def run(data: Path, backbones: Path, tmp_path: Path) -> Run:
     """Call train.py: run(method, output name, *flags, KEY=value with __ for dots) -> output."""
 
     def call(method: str, output: str = "run", *flags: str, **settings: str) -> Path:
-        options = settings_of(method) | {
-            key.replace("__", "."): value for key, value in settings.items()
-        }
-        backbone = options.pop("MODEL.BACKBONE.NAME", str(tiny_clip.write(backbones)))
-        root = options.pop("DATASET.ROOT", str(data))
-        train.main(
+        backbone = tiny_clip.write(backbones)
+        return call_train(data, backbone, tmp_path / output, method, *flags, **settings)
+
+    return call
+
+
+@pytest.fixture
+def build(data: Path, backbones: Path, tmp_path: Path):
+    """A trainer as train.py would build it."""
+
+    def call(method: str, kind: str = "VIT", **settings: str):
+        size = tiny_clip.SIZES[kind]["image_resolution"]
+        options = settings_of(method) | {"INPUT.SIZE": f"({size}, {size})"}
+        options |= {key.replace("__", "."): value for key, value in settings.items()}
+        arguments = train.parse_arguments(
             [
-                *("--root", root, "--seed", "1", "--trainer", method, "--backbone", backbone),
+                *("--root", str(data), "--seed", "1", "--trainer", method),
+                *("--backbone", str(tiny_clip.write(backbones, kind))),
                 *("--dataset-config-file", "configs/datasets/caltech101.yaml"),
-                *("--output-dir", str(tmp_path / output)),
-                *flags,
+                *("--output-dir", str(tmp_path / "output")),
                 *(part for pair in options.items() for part in pair),
             ]
         )
-        return tmp_path / output
+        return build_trainer(train.configure(arguments))
 
     return call
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, backbones: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The folder of a method's run on the base classes, made once; for reading only."""
+    folder = tmp_path_factory.mktemp("trained")
+    backbone = tiny_clip.write(backbones)
+
+    @cache
+    def of(method: str) -> Path:
+        output = folder / method
+        return call_train(data, backbone, output, method, DATASET__SUBSAMPLE_CLASSES="base")
+
+    return of
 
 
 def learned(output: Path, epoch: int = 3) -> dict[str, torch.Tensor]:
     """The tensors of a run's checkpoint."""
     (path,) = output.glob(f"*/model.pth.tar-{epoch}")
     return torch.load(path, weights_only=True)["state_dict"]
+
+
+def accuracy(output: Path) -> float:
+    """That of a run's test, in percent."""
+    return json.loads((output / "results.json").read_text())["metrics"]["accuracy"]
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

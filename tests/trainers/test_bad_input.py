@@ -127,6 +127,39 @@ def test_text_depth_below_one(run: Run) -> None:
         run("IVLP", TRAINER__IVLP__PROMPT_DEPTH_TEXT="0")
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "value", "expected"),
+    [
+        ("CoOp", "COOP.N_CTX", "-1", "at least 1"),
+        ("CoCoOp", "COCOOP.N_CTX", "0", "at least 1"),
+        ("IVLP", "IVLP.N_CTX_VISION", "0", "at least 1"),
+        ("PromptSRC", "PROMPTSRC.GPA_STD", "-1", "more than 0"),
+        ("PromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
+        ("PromptSRC", "PROMPTSRC.TEXT_LOSS_WEIGHT", "-3", "at least 0"),
+        ("KgCoOp", "KGCOOP.WEIGHT", "-0.5", "at least 0"),
+        ("ProGrad", "PROGRAD.TEMPERATURE", "0", "more than 0"),
+        ("MMRL", "MMRL.ALPHA", "1.5", "at most 1"),
+        ("DePTCoOp", "DEPT.HEAD_WEIGHT", "2", "at most 1"),
+        ("DePTCoOp", "COOP.N_CTX", "0", "at least 1"),
+        ("DePTPromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
+    ],
+)
+def test_options_out_of_range(run: Run, method: str, key: str, value: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=rf"TRAINER\.{key} is {value}(\.0)?: expected {expected}"):
+        run(method, **{f"TRAINER__{key.replace('.', '__')}": value})
+
+
+def test_a_template_with_two_places_for_the_name(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"has 2 \{\}: expected one"):
+        run("ZeroshotCLIP", "run", "--eval-only", TRAINER__ZEROSHOT__TEMPLATE="{} {}")
+
+
+@pytest.mark.parametrize("views", ["0", "2"])
+def test_more_views_than_a_method_takes(run: Run, views: str) -> None:
+    with pytest.raises(ValueError, match="K_TRANSFORMS"):
+        run("CoOp", DATALOADER__K_TRANSFORMS=views)
+
+
 def test_zero_shot_cannot_be_trained(run: Run) -> None:
     with pytest.raises(ValueError, match="run it with --eval-only"):
         run("ZeroshotCLIP")
@@ -224,3 +257,31 @@ def test_weights_and_gaussian_take_whole_and_broken_numbers(run: Run) -> None:
 def test_more_teacher_templates_than_there_are(run: Run, number: str) -> None:
     with pytest.raises(ValueError, match=f"TEACHER_TEMPLATES is {number}: expected 1 to 60"):
         run("PromptSRC", TRAINER__PROMPTSRC__TEACHER_TEMPLATES=number)
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "message"),
+    [
+        ({"TEST__SPLIT": "val"}, ["--eval-only"], 'no split "val" of Caltech101'),
+        ({"TEST__SPLIT": "vall"}, ["--eval-only"], r'TEST.SPLIT is "vall".*"val"'),
+        ({"TEST__SPLIT": "train"}, [], 'TEST.SPLIT is "train"'),
+        ({"TEST__SPLIT": "val"}, [], "Caltech101 has no validation images"),
+        ({"TEST__FINAL_MODEL": "best_val"}, [], "TEST.FINAL_MODEL is best_val.*no validation"),
+        ({"TEST__FINAL_MODEL": "bestval"}, [], 'do you mean "best_val"'),
+        ({"OPTIM__MAX_EPOCH": "0"}, [], "OPTIM.MAX_EPOCH is 0"),
+        ({"INPUT__PIXEL_MEAN": "0.5"}, [], "INPUT.PIXEL_MEAN .*expected 3 numbers"),
+        ({"TRAIN__PRINT_FREQ": "0"}, [], "TRAIN.PRINT_FREQ is 0"),
+        ({"MODEL__INIT_WEIGHTS": "nowhere.pth"}, [], "nowhere.pth"),
+    ],
+)
+def test_options_that_would_measure_something_else_are_refused(
+    run: Run, copied_data: Path, tmp_path: Path, options: dict, flags: list, message: str
+) -> None:
+    path = copied_data / "caltech-101/split_zhou_Caltech101.json"
+    split = json.loads(path.read_text())
+    path.write_text(json.dumps({**split, "val": []}))
+    with pytest.raises(ValueError, match=message) as error:  # the engine has an InputError too
+        run("CoOp", "refused", *flags, DATASET__ROOT=str(copied_data), **options)
+    assert "InputError" in {one.__name__ for one in type(error.value).__mro__}
+    assert not (tmp_path / "refused" / "results.json").exists()
+    assert not list(tmp_path.glob("refused/*/model*"))

@@ -6,35 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from dassl.engine import build_trainer
 
-import train
 from prompting import checkpoints
-from tests import tiny_clip
 
-from .conftest import LEARNING, METHODS, Run, learned, settings_of
-
-
-@pytest.fixture
-def build(data: Path, backbones: Path, tmp_path: Path):
-    """A trainer as train.py would build it."""
-
-    def call(method: str, kind: str = "VIT", **settings: str):
-        size = tiny_clip.SIZES[kind]["image_resolution"]
-        options = settings_of(method) | {"INPUT.SIZE": f"({size}, {size})"}
-        options |= {key.replace("__", "."): value for key, value in settings.items()}
-        arguments = train.parse_arguments(
-            [
-                *("--root", str(data), "--seed", "1", "--trainer", method),
-                *("--backbone", str(tiny_clip.write(backbones, kind))),
-                *("--dataset-config-file", "configs/datasets/caltech101.yaml"),
-                *("--output-dir", str(tmp_path / "output")),
-                *(part for pair in options.items() for part in pair),
-            ]
-        )
-        return build_trainer(train.configure(arguments))
-
-    return call
+from .conftest import LEARNING, METHODS, Run, learned
 
 
 def step(trainer) -> None:

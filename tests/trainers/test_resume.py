@@ -146,7 +146,7 @@ def scrambled(state: dict) -> None:
         (average_of_other_shape, rf"average\.sums\.{CTX} is \(1,"),
         (nan, f"{CTX} is NaN or infinite"),
         (infinite_average, f"sums.{CTX} is NaN or infinite"),
-        (without_a_tensor, f"different are {CTX}"),
+        (without_a_tensor, f"{CTX} is not in the file"),
         (without_the_optimizer, "cannot be gone on from.*optimizer"),
         (of_no_epoch, "is of epoch 4, but OPTIM.MAX_EPOCH is 3"),
         (scrambled, "cannot be gone on from"),

@@ -16,7 +16,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 from tests import tiny_clip
 
-from .conftest import LEARNING, METHODS, Run, assert_same, learned, settings_of
+from .conftest import LEARNING, METHODS, Run, Trained, accuracy, assert_same, learned, settings_of
 
 
 class Killed(Exception):
@@ -36,17 +36,31 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, method: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("method", LEARNING)
-def test_killed_and_restarted_ends_bit_for_bit_the_same(
-    method: str, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_killed_restarted_and_tested_in_between_ends_bit_for_bit_the_same(
+    method: str, run: Run, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unbroken = learned(run(method, "unbroken"))
-    steps_an_epoch = 6
-    for step in (2, steps_an_epoch + 3, 2 * steps_an_epoch + 5):
+    unbroken = trained(method)
+    settings = {"DATASET__SUBSAMPLE_CLASSES": "base", "TEST__EVERY": "2"}
+    steps_an_epoch = 3
+    for step in (1, steps_an_epoch + 2, 2 * steps_an_epoch + 1):
         with monkeypatch.context() as patch:
             kill_at(patch, method, step)
             with pytest.raises(Killed):
-                run(method, "broken")
-    assert_same(learned(run(method, "broken")), unbroken)
+                run(method, "broken", **settings)
+    broken = run(method, "broken", **settings)
+    assert_same(learned(broken), learned(unbroken))
+    assert accuracy(broken) == accuracy(unbroken)
+    tests = json.loads((broken / "curves.json").read_text())["tests"]
+    assert {(test["epoch"], test["classes"]) for test in tests} == {(2, "base"), (2, "new")}
+
+
+@pytest.mark.parametrize("method", LEARNING)
+def test_every_learned_tensor_moves(method: str, trained: Trained, build) -> None:
+    """But those whose gradient is rounding noise, which the learner names."""
+    trainer = build(method, DATASET__SUBSAMPLE_CLASSES="base")
+    end = learned(trained(method))
+    for name, tensor in trainer.learned.tensors().items():
+        assert not torch.equal(tensor, end[name]), name
 
 
 def test_the_average_goes_on_after_a_restart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,11 +131,12 @@ def test_a_finished_run_is_kept(run: Run, capsys: pytest.CaptureFixture) -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_new_classes_are_tested_with_the_learned_prompts(method: str, run: Run) -> None:
+def test_new_classes_are_tested_with_the_learned_prompts(
+    method: str, run: Run, trained: Trained
+) -> None:
     flags = ["--eval-only"]
     if method in LEARNING:
-        trained = run(method, "base", DATASET__SUBSAMPLE_CLASSES="base")
-        flags += ["--model-dir", str(trained), "--load-epoch", "3"]
+        flags += ["--model-dir", str(trained(method)), "--load-epoch", "3"]
     output = run(method, "new", *flags, DATASET__SUBSAMPLE_CLASSES="new")
     results = json.loads((output / "results.json").read_text())
     assert results["trainer"] == method

@@ -7,6 +7,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from .configuration import Configuration
+from .toolbox_trainers import TOOLBOX_TRAINERS
 
 # Nested dictionaries are the nodes.
 DEFAULTS: dict[str, Any] = {
@@ -154,6 +155,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "TRAINER": {
         "NAME": "",
+        **TOOLBOX_TRAINERS,
     },
 }
 

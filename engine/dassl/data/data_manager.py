@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from dassl.utils import InputError, read_image
 from PIL import Image
+from seeded_loading import ItemSeeds, SeededLoader, base_seed, start_epoch
 from tabulate import tabulate
 from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
 from .datasets import Datum, build_dataset
 from .samplers import build_sampler
-from .seeding import base_seed, mix, seeded
 from .transforms.transforms import build_transform, plain_transform
 
 __all__ = ["DataManager", "DatasetWrapper", "build_data_loader"]
@@ -61,21 +61,17 @@ class DatasetWrapper(Dataset):
                 "make several views; unset INPUT.NO_TRANSFORM"
             )
         self.to_tensor = plain_transform(cfg) if self.return_img0 else None
-        self.seed = base_seed(cfg.SEED)
-        # Sets the labelled and the unlabelled loader apart where they read the same images.
-        self.stream = 0
-        # In shared memory, so that workers which outlive an epoch see the next one.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self.seeds = ItemSeeds(base_seed(cfg.SEED))
 
     def set_epoch(self, epoch: int) -> None:
         """Augment for that epoch from now on, in workers that are already running too."""
-        self._epoch.fill_(epoch)
+        self.seeds.start_epoch(epoch)
 
     def __len__(self) -> int:
         return len(self.data_source)
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
-        with seeded(mix(self.seed, self.stream, int(self._epoch), idx)):
+        with self.seeds.of(idx):
             return self._make_item(idx)
 
     def _make_item(self, idx: int) -> dict[str, Any]:
@@ -146,8 +142,8 @@ def build_data_loader(
         )
     dataset_wrapper = DatasetWrapper if dataset_wrapper is None else dataset_wrapper
     dataset = dataset_wrapper(cfg, data_source, transform=tfm, is_train=is_train)
-    if isinstance(dataset, DatasetWrapper):
-        dataset.stream = stream
+    seeds = dataset.seeds if isinstance(dataset, DatasetWrapper) else ItemSeeds(base_seed(cfg.SEED))
+    seeds.stream = stream
     sampler = build_sampler(
         sampler_type,
         cfg=cfg,
@@ -167,28 +163,16 @@ def build_data_loader(
     workers = cfg.DATALOADER.NUM_WORKERS
     if workers < 0:
         workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    loader = DataLoader(
+    return SeededLoader(
         dataset,
+        seeds,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
         persistent_workers=is_train and workers > 0,
-        generator=torch.Generator(),
     )
-    _start_epoch(loader, base_seed(cfg.SEED), stream, epoch=0)
-    return loader
-
-
-def _start_epoch(loader: DataLoader, seed: int, stream: int, epoch: int) -> None:
-    """Let the loader's order and augmentation be those of ``epoch``, whatever it did before."""
-    for number, owner in enumerate((loader, loader.sampler)):
-        generator = getattr(owner, "generator", None)
-        if generator is not None:
-            generator.manual_seed(mix(seed, stream, epoch, number))
-    if hasattr(loader.dataset, "set_epoch"):
-        loader.dataset.set_epoch(epoch)
 
 
 def _transform(cfg: CfgNode, custom: Any, is_train: bool) -> Any:
@@ -258,7 +242,8 @@ class DataManager:
         self.test_loader = testing(dataset.test)
 
         self.dataset = dataset
-        self._seed = base_seed(cfg.SEED)
+        loaders = (self.train_loader_x, self.train_loader_u)
+        self._seeds = [None if loader is None else loader.seeds for loader in loaders]
         self.num_classes = dataset.num_classes
         self.num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
         self.lab2cname = dataset.lab2cname
@@ -271,9 +256,12 @@ class DataManager:
         They then follow from (SEED, epoch) alone, so that a resumed run sees what an unbroken one
         sees.
         """
-        for stream, loader in enumerate((self.train_loader_x, self.train_loader_u)):
+        loaders = (self.train_loader_x, self.train_loader_u)
+        for loader, seeds in zip(loaders, self._seeds, strict=True):
             if loader is not None:
-                _start_epoch(loader, self._seed, stream, epoch)
+                # a trainer may have put a loader of its own here
+                own = isinstance(loader.dataset, DatasetWrapper)
+                start_epoch(loader, loader.dataset.seeds if own else seeds, epoch)
 
     def show_dataset_summary(self, cfg: CfgNode) -> None:
         """Print the dataset's name, domains and sizes."""

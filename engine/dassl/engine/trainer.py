@@ -39,16 +39,14 @@ __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 
 _BEST_MODEL = "model-best.pth.tar"
 
-# What a trainer takes over from its data manager.
-_OF_THE_DATA = (
-    "train_loader_x",
-    "train_loader_u",
-    "val_loader",
-    "test_loader",
-    "num_classes",
-    "num_source_domains",
-    "lab2cname",
-)
+
+def __getattr__(name: str) -> Any:
+    # trainers import it from here; tensorboard takes long to import, and may be absent
+    if name == "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class TrainerBase:
@@ -220,7 +218,10 @@ class TrainerBase:
             )
             return
         print(f"Initialize tensorboard with log_dir={log_dir}")
-        self._writer = SummaryWriter(log_dir=log_dir)
+        try:
+            self._writer = SummaryWriter(log_dir=log_dir)
+        except UnicodeEncodeError:
+            print("tensorboard takes folders with names in UTF-8 only, so no curves are written")
 
     def close_writer(self) -> None:
         """Finish the TensorBoard files."""
@@ -343,7 +344,8 @@ class SimpleTrainer(TrainerBase):
     def build_data_loader(self) -> None:
         """Build the data: loaders, number of classes and their names."""
         self.dm = DataManager(self.cfg)
-        for name in _OF_THE_DATA:
+        loaders = ("train_loader_x", "train_loader_u", "val_loader", "test_loader")
+        for name in (*loaders, "num_classes", "num_source_domains", "lab2cname"):
             setattr(self, name, getattr(self.dm, name))
 
     def build_model(self) -> None:

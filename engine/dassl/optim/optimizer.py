@@ -11,6 +11,8 @@ from dassl.utils import check_availability
 from torch import nn
 from yacs.config import CfgNode
 
+from .radam import RAdam
+
 __all__ = ["AVAI_OPTIMS", "build_optimizer"]
 
 AVAI_OPTIMS = ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
@@ -63,7 +65,7 @@ def build_optimizer(
     # Nodes that a plugin made after the original's do not have it.
     common["eps"] = optim_cfg.get("ADAM_EPS", 1e-8)
     if name == "radam":
-        return torch.optim.RAdam(param_groups, **common)
+        return RAdam(param_groups, **common)
     if name == "adamw":
         return torch.optim.AdamW(param_groups, **common)
     return torch.optim.Adam(param_groups, amsgrad=name == "amsgrad", **common)

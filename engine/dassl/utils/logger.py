@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import Any, TextIO
 
 from .tools import mkdir_if_missing
@@ -41,20 +42,25 @@ class Logger:
 
     def write(self, msg: str) -> int:
         """Write to both; returns the number of characters. What cannot be shown is escaped."""
-        if self.file is not None:
-            self.file.write(msg)
-        try:
-            return self.console.write(msg)
-        except UnicodeEncodeError:
-            # Names of files need not be text, and a terminal need not know every letter.
-            encoding = self.console.encoding or "ascii"
-            return self.console.write(msg.encode(encoding, "backslashreplace").decode(encoding))
+        # A full disk or a reader who has gone is no reason to stop: what counts is saved elsewhere.
+        with suppress(OSError):
+            if self.file is not None:
+                self.file.write(msg)
+        with suppress(OSError):
+            try:
+                self.console.write(msg)
+            except UnicodeEncodeError:
+                # Names of files need not be text, and a terminal need not know every letter.
+                encoding = self.console.encoding or "ascii"
+                self.console.write(msg.encode(encoding, "backslashreplace").decode(encoding))
+        return len(msg)
 
     def flush(self) -> None:
         """Flush both."""
-        self.console.flush()
-        if self.file is not None:
-            self.file.flush()
+        for stream in (self.console, self.file):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.flush()
 
     def close(self) -> None:
         """Close the file; the console stays open."""

@@ -1,0 +1,78 @@
+"""On an engine that seeds nothing, ours gives the results that it gives on our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from dassl.data import DataManager
+from dassl.engine import trainer as engine_trainer
+from torch.utils.data import DataLoader, Dataset
+
+from .conftest import Run, assert_same, learned
+from .test_training import Killed, kill_at
+
+
+class Items(Dataset):
+    """What Dassl's own wrapper gives: augmented from the global random state."""
+
+    def __init__(self, seeded: Dataset) -> None:
+        self.make = seeded._make_item
+        self.length = len(seeded)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.make(index)
+
+
+class UnseededManager:
+    """A data manager as Dassl has it: plain loaders, in an order from the global random state."""
+
+    def __init__(self, cfg: Any) -> None:
+        ours = DataManager(cfg)
+        self.dataset, self.lab2cname = ours.dataset, ours.lab2cname
+        self.num_classes, self.num_source_domains = ours.num_classes, ours.num_source_domains
+        self.train_loader_u = None
+        for name in ("train_loader_x", "val_loader", "test_loader"):
+            loader = getattr(ours, name)
+            training = name == "train_loader_x"
+            plain = DataLoader(
+                Items(loader.dataset),
+                batch_size=loader.batch_size,
+                shuffle=training,
+                drop_last=training,
+                num_workers=cfg.DATALOADER.NUM_WORKERS,
+            )
+            setattr(self, name, plain)
+
+
+@pytest.fixture
+def unseeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, the engine is one that seeds nothing."""
+    monkeypatch.setattr(engine_trainer, "DataManager", UnseededManager)
+    monkeypatch.setattr(engine_trainer.TrainerBase, "_set_data_epoch", lambda self: None)
+
+
+def test_the_seed_alone_decides_on_every_engine(run: Run, request: pytest.FixtureRequest) -> None:
+    ours = learned(run("CoOp", "ours"))
+    request.getfixturevalue("unseeded")
+    assert_same(learned(run("CoOp", "theirs")), ours)
+    assert_same(learned(run("CoOp", "workers", DATALOADER__NUM_WORKERS="2")), ours)
+    assert_same(learned(run("CoOp", "tested", TEST__FINAL_MODEL="best_val")), ours)
+    other = learned(run("CoOp", "other", SEED="2"))
+    assert not torch.equal(other["ctx"], ours["ctx"])
+
+
+@pytest.mark.usefixtures("unseeded")
+def test_a_killed_run_goes_on_with_the_same_images(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = learned(run("IVLP", "unbroken"))
+    with monkeypatch.context() as patch:
+        kill_at(patch, "IVLP", 9)
+        with pytest.raises(Killed):
+            run("IVLP", "broken")
+    assert_same(learned(run("IVLP", "broken")), unbroken)
