@@ -192,7 +192,8 @@ def child_environment(threads: int | None = None, device: str | None = None) -> 
     The number of threads changes the last digits of sums, so that it is the same everywhere unless
     somebody asks for another.
     """
-    variables = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1")
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), PYTHONUNBUFFERED="1")
     if threads or "OMP_NUM_THREADS" not in variables:
         variables |= dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads or THREADS)

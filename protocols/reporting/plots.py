@@ -79,7 +79,8 @@ def new_against_base(statistics: Sequence[Statistic]) -> Figure:
     low, high = axes.get_xlim()
     axes.axline((low, low), slope=1, color="grey", linewidth=0.7, linestyle=":")
     axes.set(xlim=(low, high), xlabel="base classes, accuracy (%)", ylabel="new classes (%)")
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
     return figure
 
 

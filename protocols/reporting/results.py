@@ -19,7 +19,7 @@ from ..records import (
     read_results,
 )
 
-_TRAINING_FOLDERS = (FOLDERS["few_shot"], f"few_shot/{FOLDERS['few_shot']}")
+_GIVEN_WEIGHTS = "few_shot/"  # before the folders of few-shot tests of given weights
 _NO_NAMES = {"method": "", "dataset": "", "seed": "", "phase": ""}
 
 
@@ -134,31 +134,30 @@ def _read(protocol: str, output: Path, path: Path) -> Result | None:
     )
 
 
-def _templates(protocol: str) -> Iterator[tuple[str, str]]:
-    """Method and template of every kind of folder that may be part of a protocol's table; the method
-    is "" where all have it. Those of one method come first."""
-    training = protocol in settings.TRANSFERS or protocol == "few_shot"
+def _templates(protocol: str) -> Iterator[tuple[str, str, str]]:
+    """Method, template, and what stands before it, of every kind of folder that may be part of a
+    protocol's table; the method is "" where all have it. Those of one method come first."""
+    before = ("", _GIVEN_WEIGHTS) if protocol == "few_shot" else ("",)
     for name in methods.names():
         for template in methods.find(name).templates():
-            yield name, template
-            if training:
-                yield name, f"few_shot/{template}"
-        if methods.is_zero_shot(name) and training:
-            yield name, ZERO_SHOT_FOLDER
+            yield from ((name, template, each) for each in before)
+        if methods.is_zero_shot(name) and protocol not in settings.HALVES:
+            yield name, ZERO_SHOT_FOLDER, ""
     if protocol in settings.TRANSFERS:
-        yield "", EVALUATION_FOLDER
-    yield from (("", each) for each in (_TRAINING_FOLDERS if training else [FOLDERS["base2new"]]))
+        yield "", EVALUATION_FOLDER, ""
+    common = FOLDERS[methods.TRAINED_AS.get(protocol, protocol)]
+    yield from (("", common, each) for each in before)
 
 
 def _named(protocol: str, relative: str) -> dict[str, Any] | None:
     """What the name of a folder says, or None where it is no part of the protocol's table."""
-    for method, template in _templates(protocol):
-        if match := methods.pattern(template, method).fullmatch(relative):
+    for method, template, before in _templates(protocol):
+        if match := methods.pattern(before + template, method).fullmatch(relative):
             absent = {"phase": None, "own": None, "config": None, "shots": 0, "seed": 1}
-            named = {**absent, "method": method, "again": False, **match.groupdict()}
-            if template.startswith("few_shot/"):
-                template, named["again"] = template.removeprefix("few_shot/"), True
-            if _belongs(protocol, template, named):
+            named = {**absent, "method": method, **match.groupdict()}
+            if _belongs(protocol, template, named) and not _is_of_another(
+                protocol, named, relative
+            ):
                 return named
     return None
 
@@ -184,15 +183,26 @@ def _belongs(protocol: str, template: str, named: dict[str, Any]) -> bool:
     if protocol == "base2new":  # without those that only the ablation has
         return row is None or row[1] == config
     if protocol in settings.TRANSFERS:
-        if named["again"] or int(named["shots"]) != setting.shots:
+        if int(named["shots"]) != setting.shots:
             return False
         if setting.trained_on == "target":
             return _is_of_transfer(protocol, dataset, config)
         return dataset == settings.source_of(config)
-    # models of cross-dataset transfer lie beside those of few-shot classification
-    found = methods.find(method)
-    transfer, few_shot = (found.published_configs(p) for p in ("cross_dataset", "few_shot"))
-    return config not in transfer - few_shot
+    return True
+
+
+def _is_of_another(protocol: str, named: dict[str, Any], relative: str) -> bool:
+    """Whether a folder is that of a configuration that the papers have for another protocol alone,
+    whose folders lie in the same place, as those of transfer and of few-shot classification do."""
+    protocol, method = methods.TRAINED_AS.get(protocol, protocol), named["method"]
+    found, config = methods.find(method), named["config"]
+    for other in FOLDERS:
+        if config in found.published_configs(other) - found.published_configs(protocol):
+            setting = found.setting(other, named["dataset"], int(named["shots"]), config)
+            for template in (setting.folder, setting.evaluation_folder):
+                if methods.pattern(template, method).fullmatch(relative):
+                    return True
+    return False
 
 
 def _is_of_transfer(protocol: str, dataset: str, config: str) -> bool:

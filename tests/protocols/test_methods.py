@@ -35,7 +35,7 @@ settings:
   - for: {protocol: few_shot}
     config: main
     options: {TRAINER.STUDENT.WEIGHT: 2.5, TRAINER.STUDENT.LAYERS: 3, TRAINER.STUDENT.WIDE: false}
-    folder: "{dataset}/{method}/{config}_{shots}shots/w{WEIGHT}/seed{seed}"
+    folder: "few_shot/{dataset}/{method}/{config}_{shots}shots/w{WEIGHT}/seed{seed}"
   - for: {protocol: few_shot, dataset: [dtd, eurosat], shots: [8, 16]}
     options: {TRAINER.STUDENT.WEIGHT: 7.0}
   - for: {protocol: few_shot, dataset: other}
@@ -79,7 +79,7 @@ def write(tmp_path, monkeypatch):
 def test_rules_that_fit_are_laid_over_each_other(dataset, shots, weight, write, capsys):
     write(STUDENT)
     run = runs.few_shot("Student", dataset, shots, 1)
-    assert run.folder == f"{dataset}/Student/main_{shots}shots/w{weight}/seed1"
+    assert run.folder == f"few_shot/{dataset}/Student/main_{shots}shots/w{weight}/seed1"
     pairs = dict(zip(run.options[::2], run.options[1::2], strict=True))
     assert pairs["TRAINER.STUDENT.WEIGHT"] == weight
     assert pairs["TRAINER.STUDENT.WIDE"] == "False"
@@ -172,12 +172,36 @@ def test_reports_find_results_in_the_folders_of_the_rules(write, tmp_path):
         assert {r.shots for r in results} <= {0, 8, 16}
 
 
+UNDER_ANOTHER_ROOF = """
+settings:
+  - for: {protocol: base2new}
+    config: main
+  - for: {protocol: cross_dataset}
+    config: transfer
+    folder: "base2new/train_base/{dataset}/shots_{shots}/{method}/{config}/seed{seed}"
+    evaluation_folder: "base2new/test_new/{dataset}/shots_{shots}/{method}/{config}/seed{seed}"
+"""
+
+
+def test_transfer_under_the_roof_of_base_to_new_stays_out_of_its_table(write, tmp_path):
+    folder = settings.CONFIGS / "trainers/Student"
+    shutil.copy(folder / "main.yaml", folder / "transfer.yaml")
+    write(UNDER_ANOTHER_ROOF)
+    for protocol in ("base2new", "cross_dataset"):
+        for run in table_runs(protocol, ["Student"], ["dtd"], [1]):
+            leave_result(tmp_path / "out", run)
+    for protocol in ("base2new", "cross_dataset"):
+        results = find_results(protocol, tmp_path / "out")
+        assert len(results) == 2
+        assert {r.variant for r in results} == {""}
+
+
 def test_own_scripts_stand_for_common_ones(write, monkeypatch):
     write(STUDENT)
     monkeypatch.setenv("SEEDS", "3")
     script, given, _, _ = launch.parse(["run.sh", "student", "weighed", "dtd", "0.50"])
     (run,) = script.runs(given)
-    assert run.folder == "dtd/Student/main_4shots/w0.50/seed3"
+    assert run.folder == "few_shot/dtd/Student/main_4shots/w0.50/seed3"
 
 
 def test_a_folder_of_one_configuration_needs_nothing_else(write, tmp_path):
@@ -216,11 +240,11 @@ def test_what_a_folder_may_not_say_is_named(text, says, write, capsys):
     assert says in capsys.readouterr().err
 
 
-def test_every_published_method_has_its_figures_and_the_other_way_round():
-    reported = {method for protocol, method, *_ in published() if protocol != "ablation"}
-    for name in methods.names():
-        found = methods.find(name)
-        assert name == "ZeroshotCLIP2" or (found.reported_as or name) in reported
+def test_methods_are_reported_under_the_names_of_the_papers_and_figures_say_whose_they_are():
+    reported = {method for _, method, *_ in published()}
+    names = {methods.find(name).reported_as for name in methods.names()}
+    assert {name for name in names if "+" in name} <= reported  # names that a method gives itself
+    assert {"CoOp", "KgCoOp", "MaPLe", "ProGrad", "PromptSRC", "ZeroshotCLIP"} <= names & reported
     assert {figure.backbone for figure in published().values()} == {"ViT-B/16"}
     rerun = published()["base2new", "ProGrad", "average", 16, "base"]
     assert rerun.run_by == "the authors of KgCoOp"
