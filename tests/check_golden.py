@@ -46,6 +46,17 @@ def _files(
         path = folder / f"{stem}.json"
         path.write_text(json.dumps(meta["descriptions"]))
         options[f"{node}.DESCRIPTIONS"] = str(path)
+    if "teacher" in meta:
+        sizes, seed = meta["teacher"]["clip"], meta["teacher"]["seed"]
+        options[f"{node}.TEACHER_NAME"] = str(tiny_clip.write(folder, stem, seed, sizes))
+        prompts = {
+            name.removeprefix("teacher/"): torch.from_numpy(record[name])
+            for name in record
+            if name.startswith("teacher/")
+        }
+        path = folder / f"{stem}.pth.tar"
+        torch.save({"state_dict": prompts, "epoch": 1}, path)
+        options[f"{node}.TEACHER"] = str(path)
     return options
 
 

@@ -6,7 +6,7 @@ import math
 import operator
 import time
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -84,6 +84,11 @@ class PromptTrainer(SavedTraining):
         """Templates of the frozen teacher, whose features `self.model.teacher_text()` gives; none by
         default."""
         return ()
+
+    def build_teacher(self) -> Callable[[Sequence[str]], Tensor] | None:
+        """What gives the teacher's normalised text features of class names."""
+        templates = self.teacher_templates()
+        return TextTeacher(templates, self.clip_in_fp32) if templates else None
 
     def parameter_groups(self) -> list[dict[str, Any]] | None:
         """Groups of the optimizer, with rates of their own; None for one group of all."""
@@ -170,11 +175,10 @@ class PromptTrainer(SavedTraining):
                 f'"({clip.resolution}, {clip.resolution})"'
             )
         names = list(self.dm.dataset.classnames)
+        self.teacher = self.build_teacher()
         learner = self.build_learner(clip, names)
         check_complete(learner)
-        templates = self.teacher_templates()
-        teacher = TextTeacher(templates, self.clip_in_fp32) if templates else None
-        self.model = self.model_class(clip, learner, self.build_template(), names, teacher)
+        self.model = self.model_class(clip, learner, self.build_template(), names, self.teacher)
         self.precision.cast(clip)
         self.model.to(self.device)
         self.keep_learned(self.model)
