@@ -47,9 +47,14 @@ class PromptedTeacher:
             return self._asked[key].class_features()
 
     @torch.no_grad()
-    def logits(self, images: Tensor, names: Sequence[str]) -> Tensor:
-        """Images (B, 3, H, W) -> logits over classes, (B, C)."""
-        return self.model.logits(self.model.encode_images(images), self(names))
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> normalised features (B, embed_dim)."""
+        return self.model.encode_images(images)
+
+    @torch.no_grad()
+    def logits(self, image_features: Tensor, names: Sequence[str]) -> Tensor:
+        """Features of `encode_images` -> logits over classes, (B, C)."""
+        return self.model.logits(image_features, self(names))
 
 
 def zero_shot(backbone: str, template: str, names: Sequence[str]) -> PromptedTeacher:

@@ -15,11 +15,10 @@ from prompting.prompted_clip import PromptedCLIP
 from prompting.prompted_teacher import PromptedTeacher
 from prompting.steering import ImageSteering
 
-from .ivlp import IVLP, DeepPromptTrainer
+from .ivlp import IVLP
 from .promptsrc import PromptSRC
 from .registry import register
-from .teachers import find_teacher
-from .unlabeled import select_on_test, train_on_all_classes
+from .unlabeled import UnlabeledTrainer
 
 
 class Student(PromptLearner):
@@ -55,7 +54,7 @@ class StudentCLIP(PromptedCLIP):
 
 
 @register
-class PromptKD(DeepPromptTrainer):
+class PromptKD(UnlabeledTrainer):
     """Learns without labels to classify as a larger teacher does (section 3.2).
 
     Loss = KD_WEIGHT * TEMPERATURE^2 * KL(teacher || student, both over TEMPERATURE) / (B * C), on the
@@ -83,11 +82,9 @@ class PromptKD(DeepPromptTrainer):
     }
     at_least = {"PROMPT_DEPTH_VISION": 0, "N_CTX_VISION": 1, "KD_WEIGHT": 0}
     more_than = {"TEMPERATURE": 0}
+    teacher_method = PromptSRC
     checkpoint_name = PromptSRC.checkpoint_name
     model_class = StudentCLIP
-
-    def build_teacher(self) -> PromptedTeacher:
-        return find_teacher(self, PromptSRC)
 
     def build_template(self) -> PromptTemplate:
         return self.teacher.model.template
@@ -99,19 +96,19 @@ class PromptKD(DeepPromptTrainer):
         return Student(prompts, clip.embed_dim, self.teacher)
 
     def before_train(self) -> None:
-        train_on_all_classes(self)
-        if min(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE, len(self.dm.dataset.train_x)) < 2:
+        if self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
             raise InputError(
                 "a batch of 1 image cannot be normalised: set DATALOADER.TRAIN_X.BATCH_SIZE to 2 or up"
             )
-        if self.options.SELECT_ON_TEST:
-            select_on_test(self)
         super().before_train()
 
-    def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compute_loss(
+        self, images: tuple[Tensor, Tensor], labels: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        images, seen_by_teacher = images
         model, options, names = self.model, self.options, self.model.trained_classes
         logits = model.logits(model.encode_images(images), self.teacher(names))
-        taught = self.teacher.logits(images, names)
+        taught = self.teacher.logits(seen_by_teacher, names)
         student, teacher = (F.log_softmax(x / options.TEMPERATURE, 1) for x in (logits, taught))
         kl_sum = F.kl_div(student, teacher, reduction="sum", log_target=True)
         weight = options.KD_WEIGHT * options.TEMPERATURE**2
