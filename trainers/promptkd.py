@@ -20,6 +20,8 @@ from .promptsrc import PromptSRC
 from .registry import register
 from .unlabeled import UnlabeledTrainer
 
+UNREAD = {"MODAL": "base2novel", "CE_WEIGHT": 0.0, "PROJECT_LAYER": 2}
+
 
 class Student(PromptLearner):
     """Deep prompts of the image encoder, and a projector into the teacher's space: two linear maps with
@@ -76,10 +78,10 @@ class PromptKD(UnlabeledTrainer):
         "PREC": "fp16",
     }
     # the classes say what MODAL says, and the student has no text encoder
-    accepted_keys = {"TRAINER.MODAL": "base2novel"} | {
-        f"TRAINER.PROMPTKD.{key}": value
-        for key, value in {**IVLP.defaults, "CE_WEIGHT": 0.0, "PROJECT_LAYER": 2}.items()
+    accepted_keys = {
+        f"TRAINER.PROMPTKD.{key}": value for key, value in {**IVLP.defaults, **UNREAD}.items()
     }
+    published_keys = {"TRAINER.MODAL": "TRAINER.PROMPTKD.MODAL"}
     at_least = {"PROMPT_DEPTH_VISION": 0, "N_CTX_VISION": 1, "KD_WEIGHT": 0}
     more_than = {"TEMPERATURE": 0}
     teacher_method = PromptSRC

@@ -21,7 +21,8 @@ def find_teacher(trainer: PromptTrainer, method: type[PromptTrainer]) -> Prompte
     """The teacher that a trainer's options name, on its device and in its precision.
 
     TEACHER is a run's folder, the folder of checkpoints in it, a file, or "zero-shot" for CLIP under
-    the dataset's own template. TEACHER_NAME is the backbone; "" for the one that our checkpoint names.
+    the dataset's own template. TEACHER_NAME is the backbone; "" for the one that our checkpoint names,
+    and for the student's own. Text features are computed in fp32 in every precision.
 
     Args:
         trainer: learns from it.
@@ -33,8 +34,7 @@ def find_teacher(trainer: PromptTrainer, method: type[PromptTrainer]) -> Prompte
     given, backbone = trainer.options.TEACHER, trainer.options.TEACHER_NAME
     names = list(trainer.dm.dataset.classnames)
     if given == ZERO_SHOT:
-        if not backbone:
-            raise InputError("a zero-shot teacher is its backbone alone: name it by TEACHER_NAME")
+        backbone = backbone or trainer.cfg.MODEL.BACKBONE.NAME
         template = templates.of_dataset(trainer.cfg.DATASET.NAME)
         teacher = prompted_teacher.zero_shot(backbone, template, names)
     else:
@@ -48,7 +48,7 @@ def find_teacher(trainer: PromptTrainer, method: type[PromptTrainer]) -> Prompte
             f"the teacher takes images of {size}, and INPUT.SIZE is {tuple(trainer.cfg.INPUT.SIZE)}: "
             "teacher and student see the same images, so that their backbones must agree"
         )
-    trainer.precision.cast(teacher.model.clip)
+    trainer.precision.cast(teacher.model.clip.image)
     teacher.model.to(trainer.device)
     return teacher
 
