@@ -46,6 +46,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
     def before_train(self) -> None:
         everything = data_manager(self, "all")
         self.train_loader_x = everything.train_loader_x
+        self.kept = self._features_of_all(self.train_loader_x.dataset)
         seed_loaders(self)
         images = everything.dataset.train_x
         # the record of a run's pictures is of what it trains on
@@ -55,19 +56,18 @@ class UnlabeledTrainer(DeepPromptTrainer):
         if self.options.SELECT_ON_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
             self.val_loader = self.test_loader
             print(_ON_TEST)
-        self.kept = self._features_of_all()
         super().before_train()
 
     @torch.no_grad()
-    def _features_of_all(self) -> Tensor | None:
+    def _features_of_all(self, images: DatasetWrapper) -> Tensor | None:
         """The teacher's features of the training images, (N, embed_dim) on the CPU; None where they
         change from epoch to epoch."""
-        options, wrapped = self.cfg.DATALOADER, self.train_loader_x.dataset
+        options = self.cfg.DATALOADER
         if random := [name for name in self.cfg.INPUT.TRANSFORMS if name not in NOT_RANDOM]:
             print(f"The teacher sees every image anew at each step: {', '.join(random)} change it")
             return None
         print("The teacher sees every image once: nothing changes it from epoch to epoch")
-        same = DatasetWrapper(self.cfg, wrapped.data_source, wrapped.transform, is_train=False)
+        same = DatasetWrapper(self.cfg, images.data_source, images.transform, is_train=False)
         loader = DataLoader(same, options.TEST.BATCH_SIZE, num_workers=options.NUM_WORKERS)
         with self.precision.autocast():
             batches = [
