@@ -7,7 +7,6 @@ The file to share holds the same tensors as safetensors, with the header as JSON
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import write_atomically
-from .tensors import without_module
+from .tensors import digest, without_module
 
 FORMAT = 2
 FINAL_FILE = "model.pth.tar-{epoch}"
@@ -55,7 +54,7 @@ def save_prompts(path: Path, checkpoint: Mapping[str, Any]) -> None:
         header["probe"] = {k: v for k, v in probe.items() if not isinstance(v, Tensor)}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(header)
-    metadata = {"header": text, "sha256": _digest(plain, text)}
+    metadata = {"header": text, "sha256": digest(plain, text)}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
@@ -70,7 +69,7 @@ def load_prompts(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata["header"]
-        if metadata["sha256"] != _digest(tensors, text):
+        if metadata["sha256"] != digest(tensors, text):
             raise ValueError("its checksum is wrong")
         header = json.loads(text)
         epoch, probe = header.pop("epoch", 0), header.pop("probe", None)
@@ -85,15 +84,6 @@ def load_prompts(path: Path) -> dict[str, Any]:
     if probe is not None:
         checkpoint["probe"] = probe | {k.removeprefix(_OF_PROBE): v for k, v in parts.items()}
     return _checked(path, checkpoint)
-
-
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name].contiguous()
-        digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -63,6 +63,22 @@ class DeepPrompts(PromptLearner):
         self.text_prompts = nn.ParameterList(map(nn.Parameter, text_prompts))
         self.image_prompts = nn.ParameterList(map(nn.Parameter, image_prompts))
 
+    @classmethod
+    def shaped_like(cls, published: Mapping[str, Tensor]) -> DeepPrompts:
+        """Zeros of the depths and lengths of a file, by its published names."""
+        blank = {name: torch.zeros_like(each, device="cpu") for name, each in published.items()}
+        first = [blank["image_encoder.VPT"]] if "image_encoder.VPT" in blank else []
+        deeper = {
+            tower: [
+                blank[name]
+                for layer in range(1, len(blank))
+                if (name := f"{tower}.transformer.resblocks.{layer}.VPT_shallow") in blank
+            ]
+            for tower in ("text_encoder", "image_encoder")
+        }
+        image_prompts = [*first, *deeper["image_encoder"]]
+        return cls(blank["prompt_learner.ctx"], deeper["text_encoder"], image_prompts)
+
     def steer_text(self, image_features: Tensor | None = None) -> TextSteering:
         return TextSteering(
             context=self.ctx.reshape(-1, self.ctx.shape[-1]),
@@ -81,14 +97,18 @@ class DeepPrompts(PromptLearner):
         }
 
     def published_names(self) -> dict[str, str]:
-        names = {"ctx": "prompt_learner.ctx"}
-        for layer in range(len(self.image_prompts)):
-            block = f"image_encoder.transformer.resblocks.{layer}.VPT_shallow"
-            names[f"image_prompts.{layer}"] = block if layer else "image_encoder.VPT"
+        names = {"ctx": "prompt_learner.ctx", **image_prompt_names(len(self.image_prompts))}
         for index in range(len(self.text_prompts)):
             block = f"text_encoder.transformer.resblocks.{index + 1}.VPT_shallow"
             names[f"text_prompts.{index}"] = block
         return names
+
+
+def image_prompt_names(layers: int) -> dict[str, str]:
+    """Published name by own name of image prompts, a tensor a layer."""
+    block = "image_encoder.transformer.resblocks.{}.VPT_shallow"
+    published = ["image_encoder.VPT", *map(block.format, range(1, layers))][:layers]
+    return {f"image_prompts.{layer}": name for layer, name in enumerate(published)}
 
 
 def random_vectors(count: int, width: int) -> Tensor:

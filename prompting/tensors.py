@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,3 +35,13 @@ def in_short(problems: list[str], shown: int = 5) -> str:
     """The first few of many, for a message."""
     rest = len(problems) - shown
     return "; ".join(problems[:shown]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """A checksum of tensors on the CPU, by name, and of a text."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        found.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

@@ -13,12 +13,15 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import sys
 import tempfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -33,7 +36,33 @@ from trainers.without_data import build_without_data
 BOUNDS = {"loss": 1e-5, "parts": 1e-5, "lr": 1e-5, "logits": 1e-5, "grad": 1e-4, "final": 1e-4}
 
 
-def _configure(meta: Mapping[str, Any], folder: Path, output: Path):
+def _files(
+    record: Mapping[str, np.ndarray], meta: Mapping[str, Any], folder: Path
+) -> dict[str, str]:
+    """What a run reads beside images, written down: options that name the files."""
+    options, node = {}, f"TRAINER.{TRAINER_REGISTRY.get(meta['trainer']).node}"
+    stem = f"{meta['trainer']}-{zlib.crc32(str(meta).encode())}"
+    if "descriptions" in meta:
+        path = folder / f"{stem}.json"
+        path.write_text(json.dumps(meta["descriptions"]))
+        options[f"{node}.DESCRIPTIONS"] = str(path)
+    if "teacher" in meta:
+        sizes, seed = meta["teacher"]["clip"], meta["teacher"]["seed"]
+        options[f"{node}.TEACHER_NAME"] = str(tiny_clip.write(folder, stem, seed, sizes))
+        prompts = {
+            name.removeprefix("teacher/"): torch.from_numpy(record[name])
+            for name in record
+            if name.startswith("teacher/")
+        }
+        path = folder / f"{stem}.pth.tar"
+        torch.save({"state_dict": prompts, "epoch": 1}, path)
+        options[f"{node}.TEACHER"] = str(path)
+    return options
+
+
+def _configure(
+    record: Mapping[str, np.ndarray], meta: Mapping[str, Any], folder: Path, output: Path
+):
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
     cfg.TRAINER.NAME = meta["trainer"]
@@ -52,7 +81,7 @@ def _configure(meta: Mapping[str, Any], folder: Path, output: Path):
         cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.MAX_EPOCH = optim["schedule"], meta["epochs"]
         cfg.OPTIM.WARMUP_EPOCH, cfg.OPTIM.WARMUP_TYPE = 1, "constant"
         cfg.OPTIM.WARMUP_CONS_LR = 1e-5
-    for pair in meta.get("opts", {}).items():
+    for pair in {**meta.get("opts", {}), **_files(record, meta, folder)}.items():
         merge(cfg, pair)
     return cfg
 
@@ -79,7 +108,7 @@ class Replay:
     def __init__(self, path: Path, folder: Path) -> None:
         self.record = np.load(path)
         self.meta = json.loads(str(self.record["meta"]))
-        self.cfg = _configure(self.meta, folder, folder / path.stem)
+        self.cfg = _configure(self.record, self.meta, folder, folder / path.stem)
         self.untrained = self.meta.get("without_gradient", [])
         self.without_gradient = [*self.untrained, *self.meta.get("zero_gradient", [])]
         self.losses, self.rates, self.parts = [], defaultdict(list), defaultdict(list)
@@ -120,9 +149,13 @@ class Replay:
         batch = {
             k: tiny_clip.images(self.record[k][step]) for k in ("img", "img2") if k in self.record
         }
-        summary = trainer.forward_backward(
-            {**batch, "label": torch.from_numpy(self.record["label"][step])}
-        )
+        with contextlib.ExitStack() as patches:
+            if (drawn := self.record.get("description_index")) is not None:
+                index = int(drawn[step])
+                patches.enter_context(patch("random.randrange", lambda *_: index))
+            summary = trainer.forward_backward(
+                {**batch, "label": torch.from_numpy(self.record["label"][step])}
+            )
         self.losses.append(summary.pop("loss"))
         for name, value in summary.items():
             self.parts[name].append(value)
@@ -194,7 +227,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{directory} holds no .npz file: expected recorded runs", file=sys.stderr)
         return 2
     failed = False
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"PROMPT_CACHE": str(Path(folder, "cache"))}),
+    ):
         for path in paths:
             name = json.loads(str(np.load(path)["meta"]))["trainer"]
             if name not in TRAINER_REGISTRY.registered_names():

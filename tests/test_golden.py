@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).parent / "fixtures" / "golden"
 def test_all_recorded_runs_are_reproduced(capsys: pytest.CaptureFixture) -> None:
     assert check_golden.main([str(GOLDEN)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(list(GOLDEN.glob("*.npz"))) == 12
+    assert len(lines) == len(list(GOLDEN.glob("*.npz"))) == 21
     assert all(line.endswith("  ok") for line in lines)
 
 

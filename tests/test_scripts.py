@@ -59,6 +59,8 @@ def test_the_published_scripts_are_there():
     published |= {f"maple/{s}_maple.sh" for s in maple} | {"maple/reproduce_maple_xd.sh"}
     published |= {"kgcoop/base2new_train.sh", "kgcoop/xd_train.sh"}
     published |= {f"prograd/{s}.sh" for s in ("prograd", "base2new_train_prograd", "eval")}
+    published |= {f"coprompt/base2new_{s}_coprompt.sh" for s in ("train", "test")}
+    published |= {f"promptkd/{s}.sh" for s in ("base2new_train", "base2new_test", "xd_train")}
     assert published <= names
 
 
@@ -145,7 +147,11 @@ def folders():
     for name in dict.fromkeys(path.parent.name for path in FILES):
         scripts = [path for path in FILES if path.parent.name == name and is_single(path)]
         stands_for = {" ".join(words_of(path)) for path in scripts}
-        if words_of(scripts[0])[0] in TRAINER_REGISTRY.registered_names() and stands_for - tried:
+        if (
+            stands_for
+            and words_of(scripts[0])[0] in TRAINER_REGISTRY.registered_names()
+            and stands_for - tried
+        ):
             names.append(name)
             tried |= stands_for
     return names
@@ -153,7 +159,8 @@ def folders():
 
 def is_single(script):
     """Whether a script has no other script's run to be there, and makes no whole table."""
-    return script.stem != "eval" and "_all" not in script.stem
+    taught = script.parent.name == "promptkd"
+    return not taught and script.stem != "eval" and "_all" not in script.stem
 
 
 @pytest.mark.slow
@@ -163,7 +170,7 @@ def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
     to the scripts that reproduce."""
     trained, reproduced, weights = (tmp_path / name for name in ("output", "again", "weights"))
     values = {"SEED": "1", "SHOTS": "1", "CONFIG": "builtin", "CTP": "end", "NCTX": "4"}
-    values |= {"CSC": "False", "WEIGHTS": str(weights), "WEIGHT": "8.0"}
+    values |= {"CSC": "False", "WEIGHTS": str(weights), "WEIGHT": "8.0", "EXP": "x", "EPOCH": "1"}
     options = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1", "DATALOADER.NUM_WORKERS", "0"]
     scripts = [path for path in FILES if path.parent.name == method and is_single(path)]
     scripts.sort(key=lambda path: ("reproduce" in path.stem, "train" not in path.stem))
@@ -182,6 +189,27 @@ def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
         assert new or (shared and "kept" in finished.stdout), f"{script} left no result"
         for path in new:
             assert json.loads(path.read_text())["metrics"]["accuracy"] > 12  # chance is 8 and 4
+
+
+@pytest.mark.slow
+def test_a_student_is_taught_by_a_teacher_that_is_trained_first(tmp_path, data):
+    variables = {"DATA": str(data), "OUTPUT": str(tmp_path), "CFG": "builtin"}
+    options = ["OPTIM.MAX_EPOCH", "2", "DATASET.NUM_SHOTS", "4", "DATALOADER.NUM_WORKERS", "0"]
+    folder = ROOT / "scripts/promptkd"
+    refused = bash(folder / "base2new_train.sh", "builtin_flowers", "1", *options, **variables)
+    assert refused.returncode == 2
+    assert "--with-teacher to train it first" in refused.stderr
+    for script, *flags in (["base2new_train", "--with-teacher"], ["base2new_test"]):
+        words = ["builtin_flowers", "1", *flags, *options]
+        finished = bash(folder / f"{script}.sh", *words, **variables)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+    # the teacher on the base classes; the student, from images of all classes, on both halves
+    results = [json.loads(path.read_text()) for path in tmp_path.rglob("results.json")]
+    assert {(each["trainer"], each["classes"]) for each in results} == {
+        ("PromptSRC", "base"),
+        ("PromptKD", "base"),
+        ("PromptKD", "new"),
+    }
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ A method is found by its file being here, so that one is added or removed with t
 
 import importlib
 import pkgutil
+from functools import reduce
 
 from yacs.config import CfgNode
 
@@ -21,7 +22,11 @@ def extend_cfg(cfg: CfgNode) -> None:
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
         for key, default in trainer.accepted_keys.items():
-            cfg.setdefault(key, default)
+            *path, name = key.split(".")
+            reduce(getattr, path, cfg).setdefault(name, default)
+        for published, own in trainer.published_keys.items():
+            if not cfg.key_is_renamed(published):
+                cfg.register_renamed_key(published, own)
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
 

@@ -46,7 +46,7 @@ def merge(cfg: CfgNode, source: str | Path | Sequence[Any]) -> None:
     is_file = isinstance(source, (str, Path))
     try:
         given = _read_file(Path(source)) if is_file else _read_pairs(source)
-        merged = [_fit(cfg, *one) for one in given]
+        merged = [_fit(cfg, _own_key(cfg, key), *value) for key, *value in given]
     except InputError as error:
         raise type(error)(f"{source}: {error}" if is_file else str(error)) from error
     for node, name, value in merged:
@@ -116,6 +116,11 @@ def _literal(value: Any) -> Any:
         with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             return literal_eval(value.strip())
     return value
+
+
+def _own_key(cfg: CfgNode, key: str) -> str:
+    """The key as it is here, where yacs knows it as renamed."""
+    return cfg.__dict__[CfgNode.RENAMED_KEYS].get(key, key)
 
 
 def _fit(cfg: CfgNode, key: str, text: str | None, value: Any) -> tuple[CfgNode, str, Any]:

@@ -20,12 +20,12 @@ class CoupledPrompts(PromptLearner):
     Args:
         ctx: (M, text width), the context at the text encoder's input.
         layers: how many further layers are prompted.
-        image_width: that of the image encoder.
+        clip: for the widths.
     """
 
-    def __init__(self, ctx: Tensor, layers: int, image_width: int) -> None:
+    def __init__(self, ctx: Tensor, layers: int, clip: CLIP) -> None:
         super().__init__()
-        count, width = ctx.shape
+        (count, width), image_width = ctx.shape, clip.image.width
         self.ctx = nn.Parameter(ctx)
         self.proj = nn.Linear(width, image_width)
         deeper = [nn.Parameter(random_vectors(count, width)) for _ in range(layers)]
@@ -51,8 +51,9 @@ class MaPLe(DeepPromptTrainer):
     defaults = {"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH": 9}
     checkpoint_name = "MultiModalPromptLearner"
     at_least = {"N_CTX": 1, "PROMPT_DEPTH": 1}
+    learner_class = CoupledPrompts
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
         self.refuse_resnet(clip, "")
         depth = self.depth("PROMPT_DEPTH", min(clip.text.layers, clip.image.layers))
-        return CoupledPrompts(self.starting_context(clip), depth - 1, clip.image.width)
+        return self.learner_class(self.starting_context(clip), depth - 1, clip)

@@ -31,7 +31,7 @@ class PeriodicTests:
             print("TEST.EVERY: class-specific contexts cannot serve the new classes, only base")
             self.subsets = ("base",)
         self.data = {
-            each: trainer.dm if each == subset else _data_manager(trainer, each)
+            each: trainer.dm if each == subset else data_manager(trainer, each)
             for each in self.subsets
         }
         self.models = {
@@ -58,7 +58,8 @@ class PeriodicTests:
         trainer.set_model_mode("train")
 
 
-def _data_manager(trainer: PromptTrainer, subset: str) -> DataManager:
+def data_manager(trainer: PromptTrainer, subset: str) -> DataManager:
+    """The data of a trainer with another subset of the classes."""
     cfg = trainer.cfg.clone()
     cfg.defrost()
     cfg.DATASET.SUBSAMPLE_CLASSES = subset

@@ -6,7 +6,7 @@ import math
 import operator
 import time
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -49,6 +49,7 @@ class PromptTrainer(SavedTraining):
         more_nodes: further nodes with their defaults, where it has any.
         at_least, more_than, at_most: bounds of the values of its keys.
         accepted_keys: keys, with their defaults, that published command lines give and nothing reads.
+        published_keys: published keys that are spelt otherwise here, and ours.
         checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.
         views: how many augmented views of a training image a step takes.
@@ -61,6 +62,7 @@ class PromptTrainer(SavedTraining):
     defaults: ClassVar[Mapping[str, Any]] = {}
     more_nodes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     accepted_keys: ClassVar[Mapping[str, Any]] = {}
+    published_keys: ClassVar[Mapping[str, str]] = {}
     at_least: ClassVar[Mapping[str, float]] = {}
     more_than: ClassVar[Mapping[str, float]] = {}
     at_most: ClassVar[Mapping[str, float]] = {}
@@ -82,6 +84,11 @@ class PromptTrainer(SavedTraining):
         """Templates of the frozen teacher, whose features `self.model.teacher_text()` gives; none by
         default."""
         return ()
+
+    def build_teacher(self) -> Callable[[Sequence[str]], Tensor] | None:
+        """What gives the teacher's normalised text features of class names."""
+        templates = self.teacher_templates()
+        return TextTeacher(templates, self.clip_in_fp32) if templates else None
 
     def parameter_groups(self) -> list[dict[str, Any]] | None:
         """Groups of the optimizer, with rates of their own; None for one group of all."""
@@ -168,11 +175,10 @@ class PromptTrainer(SavedTraining):
                 f'"({clip.resolution}, {clip.resolution})"'
             )
         names = list(self.dm.dataset.classnames)
+        self.teacher = self.build_teacher()
         learner = self.build_learner(clip, names)
         check_complete(learner)
-        templates = self.teacher_templates()
-        teacher = TextTeacher(templates, self.clip_in_fp32) if templates else None
-        self.model = self.model_class(clip, learner, self.build_template(), names, teacher)
+        self.model = self.model_class(clip, learner, self.build_template(), names, self.teacher)
         self.precision.cast(clip)
         self.model.to(self.device)
         self.keep_learned(self.model)
@@ -236,8 +242,11 @@ class PromptTrainer(SavedTraining):
 
     def parse_batch_train(self, batch: dict) -> tuple[Tensor | tuple[Tensor, ...], Tensor]:
         """Images (B, 3, H, W), a tuple of the views where there are several, and labels (B,)."""
-        keys = ["img", *(f"img{view}" for view in range(2, self.views + 1))]
-        views = tuple(batch[key].to(self.device, non_blocking=True) for key in keys)
+        # several views are a list; several transforms, one view each, are entries of their own
+        given = batch["img"]
+        if not isinstance(given, (list, tuple)):
+            given = [given, *(batch[f"img{view}"] for view in range(2, self.views + 1))]
+        views = tuple(each.to(self.device, non_blocking=True) for each in given)
         labels = batch["label"].to(self.device, non_blocking=True)
         return (views if self.views > 1 else views[0]), labels
 

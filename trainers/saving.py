@@ -83,7 +83,7 @@ class SavedTraining(TrainerX):
                 **self.identity,
                 "backbone_name": self.cfg.MODEL.BACKBONE.NAME,
                 "dataset": self.cfg.DATASET.NAME,
-                "classnames": list(self.dm.dataset.classnames),
+                "classnames": list(self.model.trained_classes),
                 "config": used_config(self.cfg),
                 "final": epoch + 1 == self.max_epoch and not model_name,
             },

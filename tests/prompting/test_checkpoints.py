@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from prompting import checkpoints
 from prompting.learned_state import LearnedState
+from prompting.tensors import digest
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "golden"
 
@@ -172,7 +173,7 @@ def test_a_flipped_bit_in_the_file_to_share_is_noticed(tmp_path: Path) -> None:
 def test_a_shared_file_without_a_header_is_refused(tmp_path: Path, header: str) -> None:
     path = tmp_path / "prompts.safetensors"
     state = {"ctx": torch.ones(1)}
-    metadata = {"header": header, "sha256": checkpoints._digest(state, header)}
+    metadata = {"header": header, "sha256": digest(state, header)}
     save_file(state, path, metadata)
     with pytest.raises(checkpoints.CheckpointError, match="cannot be read as prompts"):
         checkpoints.load(path)

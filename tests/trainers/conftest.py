@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dassl.engine import TRAINER_REGISTRY, build_trainer
 from PIL import Image
 
 import train
+from prompting.backbone import load_clip
 from tests import tiny_clip
 from trainers import PromptTrainer
 
@@ -40,6 +41,7 @@ SMALL = {
     "PROMPT_DEPTH_TEXT": "3",
     "PROMPT_DEPTH_VISION": "2",
     "GPA_MEAN": "2",
+    "DESCRIPTIONS": "tests/fixtures/descriptions.json",
 }
 METHODS = {
     name: trainer
@@ -71,6 +73,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for tiny CLIPs; `tiny_clip.write` puts them there."""
@@ -100,11 +109,31 @@ Run = Callable[..., Path]
 Trained = Callable[[str], Path]
 
 
+@cache
+def teacher_of(data: Path, backbone: Path) -> Path:
+    """The folder of a run that others learn from, beside the data."""
+    output = data.parent / f"teacher-{backbone.stem}"
+    settings = {"OPTIM__MAX_EPOCH": "1", "TRAINER__PROMPTSRC__GPA_MEAN": "1"}
+    settings["INPUT__SIZE"] = str((load_clip(str(backbone)).resolution,) * 2)
+    base = {"DATASET__SUBSAMPLE_CLASSES": "base"}
+    return call_train(data, backbone, output, "PromptSRC", **settings, **base)
+
+
+def teacher_for(method: str, data: Path, backbone: Path) -> dict[str, str]:
+    """The settings that name a teacher, for a method that needs one."""
+    nodes = METHODS[method].nodes() if method in METHODS else {}
+    return {
+        f"TRAINER.{node}.TEACHER": str(teacher_of(data, backbone))
+        for node, defaults in nodes.items()
+        if "TEACHER" in defaults
+    }
+
+
 def call_train(
     data: Path, backbone: Path, output: Path, method: str, *flags: str, **settings: str
 ) -> Path:
     """train.py with small settings; KEY=value with __ for dots."""
-    options = settings_of(method)
+    options = settings_of(method) | teacher_for(method, data, backbone)
     options |= {key.replace("__", "."): value for key, value in settings.items()}
     backbone = options.pop("MODEL.BACKBONE.NAME", str(backbone))
     root = options.pop("DATASET.ROOT", str(data))
@@ -137,12 +166,14 @@ def build(data: Path, backbones: Path, tmp_path: Path):
 
     def call(method: str, kind: str = "VIT", **settings: str):
         size = tiny_clip.SIZES[kind]["image_resolution"]
+        backbone = tiny_clip.write(backbones, kind)
         options = settings_of(method) | {"INPUT.SIZE": f"({size}, {size})"}
+        options |= teacher_for(method, data, backbone)
         options |= {key.replace("__", "."): value for key, value in settings.items()}
         arguments = train.parse_arguments(
             [
                 *("--root", str(data), "--seed", "1", "--trainer", method),
-                *("--backbone", str(tiny_clip.write(backbones, kind))),
+                *("--backbone", str(backbone)),
                 *("--dataset-config-file", "configs/datasets/caltech101.yaml"),
                 *("--output-dir", str(tmp_path / "output")),
                 *(part for pair in options.items() for part in pair),

@@ -54,6 +54,8 @@ OF_METHODS = {
     "PROMPT_DEPTH_TEXT": "3",
     "PROMPT_DEPTH_VISION": "2",
     "GPA_MEAN": "2.0",
+    "DESCRIPTIONS": str(ROOT / "tests/fixtures/descriptions.json"),
+    "TEACHER": "zero-shot",
 }
 TESTS_BETWEEN = {"TEST.FINAL_MODEL": "best_val"}
 

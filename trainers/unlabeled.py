@@ -1,0 +1,84 @@
+"""Learning from a teacher on the images of all classes, without labels, whichever are tested."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from dassl.data import DatasetWrapper
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from prompting.prompted_teacher import PromptedTeacher
+
+from .ivlp import DeepPromptTrainer
+from .periodic_tests import data_manager
+from .prompt_trainer import PromptTrainer
+from .repeatable import seed_loaders
+from .teachers import find_teacher
+
+NOT_RANDOM = ("center_crop", "instance_norm", "normalize")
+
+_ON_TEST = (
+    "TEST.FINAL_MODEL best_val: as in the published code the epoch is kept that is best on the *test* "
+    "images of these classes, so that accuracy on them is optimistic. TEST.FINAL_MODEL last_step "
+    "takes the last epoch, SELECT_ON_TEST False selects on validation images"
+)
+
+
+class UnlabeledTrainer(DeepPromptTrainer):
+    """What such methods have in common.
+
+    teacher_method is what trains the teacher that TEACHER names. `compute_loss` gets, for images, the
+    pair of images (B, 3, H, W) and the teacher's features of them, (B, embed_dim). These are computed
+    once where nothing changes the images between epochs. With SELECT_ON_TEST, TEST.FINAL_MODEL best_val
+    selects on test images.
+    """
+
+    teacher_method: ClassVar[type[PromptTrainer]]
+    teacher: PromptedTeacher
+    kept: Tensor | None = None
+
+    def build_teacher(self) -> PromptedTeacher:
+        return find_teacher(self, self.teacher_method)
+
+    def before_train(self) -> None:
+        everything = data_manager(self, "all")
+        self.train_loader_x = everything.train_loader_x
+        self.kept = self._features_of_all(self.train_loader_x.dataset)
+        seed_loaders(self)
+        images = everything.dataset.train_x
+        # the record of a run's pictures is of what it trains on
+        self.dm.dataset._train_x = images
+        self.model.trained_classes = list(everything.dataset.classnames)
+        print(f"Training on the {len(images)} images of all classes, without labels")
+        if self.options.SELECT_ON_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
+            self.val_loader = self.test_loader
+            print(_ON_TEST)
+        super().before_train()
+
+    @torch.no_grad()
+    def _features_of_all(self, images: DatasetWrapper) -> Tensor | None:
+        """The teacher's features of the training images, (N, embed_dim) on the CPU; None where they
+        change from epoch to epoch."""
+        options = self.cfg.DATALOADER
+        if random := [name for name in self.cfg.INPUT.TRANSFORMS if name not in NOT_RANDOM]:
+            print(f"The teacher sees every image anew at each step: {', '.join(random)} change it")
+            return None
+        print("The teacher sees every image once: nothing changes it from epoch to epoch")
+        same = DatasetWrapper(self.cfg, images.data_source, images.transform, is_train=False)
+        loader = DataLoader(same, options.TEST.BATCH_SIZE, num_workers=options.NUM_WORKERS)
+        with self.precision.autocast():
+            batches = [
+                self.teacher.encode_images(batch["img"].to(self.device)).cpu()
+                for batch in tqdm(loader, desc="teacher", disable=None, leave=False)
+            ]
+        return torch.cat(batches)
+
+    def parse_batch_train(self, batch: dict) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        images, labels = super().parse_batch_train(batch)
+        if self.kept is not None:
+            return (images, self.kept[batch["index"]].to(self.device)), labels
+        with self.precision.autocast():
+            return (images, self.teacher.encode_images(images)), labels
