@@ -15,6 +15,8 @@ AT_ONCE = 10_000
 UNREADABLE = "cannot be read"
 NO_RANGE = "have numbers of no known range (32 bits or floats)"
 SIXTEEN_BITS = "have 16 bits, which are scaled to 8"
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""Those that are read: Pillow hands some others (EPS) to programs that execute what the file says."""
 SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
 """Formats that have no more than 16 bits, whatever mode a version of Pillow gives them."""
 
@@ -41,7 +43,7 @@ def flaw_of(path: str) -> str:
     if not os.path.isfile(path):
         return UNREADABLE  # opening a pipe would wait for ever
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             image.draft("RGB", (1, 1))  # reads a JPEG to its end, at an eighth of its size
             image.load()
             mode, kind = image.mode, image.format

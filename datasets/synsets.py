@@ -64,7 +64,11 @@ def _parse_class_names(path: str) -> dict[str, str]:
                 f"{path}: the line {line!r} does not begin with a synset. Lines are like "
                 f"'n01440764 tench', in the order of the synsets. {FETCH}"
             )
-        names[match[1]] = match[2]
+        if names.setdefault(match[1], match[2]) != match[2]:
+            raise InputError(
+                f"{path} names {match[1]} twice, {names[match[1]]!r} and {match[2]!r}: keep one. "
+                f"{FETCH}"
+            )
     if list(names) != sorted(names):
         raise InputError(f"{path} is not in the order of the synsets, which labels follow. {FETCH}")
     return names

@@ -90,8 +90,14 @@ def _restored(live: Any, value: Any) -> Any:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a resume state, atomically."""
-    write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
+    """Write a resume state, atomically, with a list of all tensors in it."""
+    whole = {**state, "tensors": _listed(state)}
+    write_atomically(path, lambda temporary: torch.save(whole, temporary))
+
+
+def _listed(state: Mapping[str, Any]) -> dict[str, str]:
+    """Type and shape of every tensor, by dotted name."""
+    return {name: f"{tensor.dtype} {tuple(tensor.shape)}" for name, tensor in _tensors(state)}
 
 
 def load(path: Path, identity: Mapping[str, Any], last_epoch: int) -> dict[str, Any]:
@@ -116,6 +122,16 @@ def load(path: Path, identity: Mapping[str, Any], last_epoch: int) -> dict[str, 
         raise checkpoints.CheckpointError(
             f"{path} is of epoch {epoch}, but OPTIM.MAX_EPOCH is {last_epoch}: go on with the number "
             "of epochs that the run was started with"
+        )
+    listed, there = state.get("tensors"), _listed(state)
+    if listed is not None and listed != there:  # states of earlier versions have no list
+        listed = listed if isinstance(listed, Mapping) else {}
+        differing = [
+            n for n in sorted({*map(str, listed), *there}) if listed.get(n) != there.get(n)
+        ]
+        name = (differing or ["tensors"])[0]
+        raise checkpoints.CheckpointError(
+            f"{path}: {name} is not what was saved, but {there.get(name, 'missing')}. {_ADVICE}"
         )
     for name, tensor in _tensors(state):
         if tensor.is_floating_point() and not tensor.isfinite().all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import random
 import re
 from collections import Counter
@@ -517,6 +518,18 @@ def test_pictures_of_no_known_range_are_refused(tmp_path, dtype, kind):
     Image.fromarray(np.arange(480, dtype=dtype).reshape(20, 24)).save(path)
     with pytest.raises(InputError, match=rf"depth\.tif.*32-bit {kind} numbers.*8 or 16 bits"):
         read_image(str(path))
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path, monkeypatch):
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    called = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: called.append(args))
+    monkeypatch.setattr(subprocess, "check_call", lambda *args, **kwargs: called.append(args))
+    path = tmp_path / "x.png"
+    Image.new("RGB", (8, 8)).save(path, format="EPS")
+    with pytest.raises(InputError, match=r"x\.png"):
+        read_image(str(path))
+    assert not called
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -192,6 +192,10 @@ def _download_from_drive(url: str, dst: str) -> None:
         raise OSError("Google Drive gave no file; it may have reached its daily limit")
 
 
+# Pillow knows more, and hands some of them (EPS) to programs that execute what the file says.
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+
 def read_image(path: str) -> Image.Image:
     """Open an image and convert it to RGB; of 16-bit values the upper eight bits are kept.
 
@@ -204,7 +208,7 @@ def read_image(path: str) -> Image.Image:
         if not stat.S_ISREG(os.stat(path).st_mode):
             # A named pipe would be waited for without end.
             raise ImageError(f'Cannot read the image "{path}": it is no ordinary file.')
-        with Image.open(path) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             return _to_rgb(image)
     except FileNotFoundError as error:
         raise MissingImage(
