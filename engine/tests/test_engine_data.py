@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import random
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
