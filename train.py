@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 
@@ -238,8 +239,19 @@ def _message(error: BaseException) -> str:
     return ""
 
 
+def _say_in_a_line(thread_error: threading.ExceptHookArgs) -> None:
+    """Of a thread that ended by the machine's fault, such as the writer of event files on a full disk,
+    the message; what it wrote for is told its own error."""
+    message = _message(thread_error.exc_value) if thread_error.exc_value else ""
+    if message and "--debug" not in sys.argv:
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        threading.__excepthook__(thread_error)
+
+
 def run_program() -> int:
     """`main` with the command line; returns the exit status."""
+    threading.excepthook = _say_in_a_line
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # printing a name never stops a run
             stream.reconfigure(errors="backslashreplace")

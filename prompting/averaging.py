@@ -8,13 +8,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from .errors import InputError
+
 
 def gaussian_weights(epochs: int, mean: float, std: float) -> list[float]:
     """w_t proportional to N(t; mean, std^2) for epochs t = 1..E, summing to 1."""
     density = [math.exp(-(((epoch - mean) / std) ** 2) / 2) for epoch in range(1, epochs + 1)]
     total = sum(density)
     if not total:
-        raise ValueError(
+        raise InputError(
             f"the Gaussian with mean {mean} and standard deviation {std} gives no weight to any of "
             f"the epochs 1 to {epochs}: choose GPA_MEAN within them or a larger GPA_STD"
         )
@@ -41,7 +43,7 @@ class GaussianAverage:
     def average(self) -> dict[str, Tensor]:
         """The weighted mean so far: the weights of a part of the epochs do not sum to 1."""
         if not self.total:
-            raise ValueError("no epoch so far has any weight in the average")
+            raise InputError("no epoch so far has any weight in the average")
         return {name: value / self.total for name, value in self.sums.items()}
 
     def state_dict(self) -> dict[str, object]:

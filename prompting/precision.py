@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .errors import InputError
+
 NAMES = ("fp32", "fp16", "amp", "bf16")
 
 
@@ -52,12 +54,12 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     """The precision of that name on that device.
 
     Raises:
-        ValueError: an unknown name, or half precision asked of a CPU.
+        InputError: an unknown name, or half precision asked of a CPU.
     """
     if name not in NAMES:
-        raise ValueError(f"PREC is {name!r}: choose one of {', '.join(NAMES)}")
+        raise InputError(f"PREC is {name!r}: choose one of {', '.join(NAMES)}")
     if name in ("fp16", "amp") and device.type == "cpu":
-        raise ValueError(
+        raise InputError(
             f"PREC {name} needs a CUDA device: fp16 arithmetic on a CPU is slow and loses gradients. "
             "Use fp32, or bf16 where the processor supports it"
         )

@@ -271,7 +271,7 @@ class Backbone(_TensorFile):
         return super().damage(random, folder)
 
     def write(self, content: Any, path: Path) -> None:
-        if self.format == "safetensors":
+        if self.format == "safetensors" and isinstance(content, dict):
             tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
             path.write_bytes(safetensors.torch.save(tensors))
         else:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from filelock import FileLock
@@ -64,10 +65,12 @@ def method_settings(method: str) -> dict[str, str]:
     """The settings of a run of a registered method."""
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
+    path = ROOT / "configs/trainers" / method / "builtin.yaml"
+    small = yaml.safe_load(path.read_text())["TRAINER"] if path.is_file() else {}
     own = {
-        f"TRAINER.{node}.{key}": value
+        f"TRAINER.{node}.{key}": str(value)
         for node in TRAINER_REGISTRY.get(method).nodes()
-        for key, value in OF_METHODS.items()
+        for key, value in (small.get(node, {}) | OF_METHODS).items()
         if key in cfg.TRAINER[node]
     }
     views = {"DATALOADER.K_TRANSFORMS": str(TRAINER_REGISTRY.get(method).views)}
