@@ -3,6 +3,7 @@ nothing in place before the whole archive has been read and its checksums hold."
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import stat
@@ -65,7 +66,8 @@ def unpack(archive: Path | IO[bytes], take: Mapping[str, str], into: Path, name:
         except DAMAGED as error:
             raise ArchiveError(f"{name} is damaged or not an archive: {error}") from error
         except OSError as error:
-            if error.errno is not None:
+            # a damaged position leads to a seek out of the file, which is no fault of the disk
+            if error.errno not in (None, errno.EINVAL):
                 raise
             raise ArchiveError(f"{name} is damaged: {error}") from error
         for target in set(take.values()):

@@ -15,7 +15,7 @@ AT_ONCE = 10_000
 UNREADABLE = "cannot be read"
 NO_RANGE = "have numbers of no known range (32 bits or floats)"
 SIXTEEN_BITS = "have 16 bits, which are scaled to 8"
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Those that are read: Pillow hands some others (EPS) to programs that execute what the file says."""
 SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
 """Formats that have no more than 16 bits, whatever mode a version of Pillow gives them."""

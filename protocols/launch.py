@@ -109,8 +109,9 @@ def _xd_test(given: Given, seed: int) -> list[Run]:
 
 
 def _few_shot(given: Given, seed: int) -> list[Run]:
-    train = partial(runs.few_shot, given.method, given.values["DATASET"], given.values["SHOTS"])
-    return [train(seed, given.config, given.options)]
+    counts = [given.values["SHOTS"]] if "SHOTS" in given.values else settings.FEW_SHOTS
+    train = partial(runs.few_shot, given.method, given.values["DATASET"])
+    return [train(count, seed, given.config, given.options) for count in counts]
 
 
 def _eval(given: Given, seed: int) -> list[Run]:
@@ -249,16 +250,15 @@ def _dataset(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-_TYPES = {"DATASET": _dataset, "SEED": _count, "SHOTS": _count}
+_TYPES = {"DATASET": _dataset, **dict.fromkeys(("SEED", "SHOTS", "EPOCH"), _count)}
 _TYPES_LIKE = {bool: _truth, int: _count, float: _number}
 
 
 def _type(method: str, script: Script, argument: str) -> Callable[[str], Any]:
     """How an argument is read: by its name, or as the published value of the key that it sets."""
     keys = [key for key, name in script.options.items() if name == argument]
-    if keys:
-        return _TYPES_LIKE.get(type(methods.find(method).example(keys[0])), str)
-    return _TYPES.get(argument, str)
+    example = methods.find(method).example(keys[0]) if keys else None
+    return _TYPES.get(argument, str) if example is None else _TYPES_LIKE.get(type(example), str)
 
 
 def _seeds() -> list[int]:

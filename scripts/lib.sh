@@ -37,9 +37,9 @@ table() {
     "$PYTHON" -W ignore -m protocols.run "$protocol" --methods "$method" --report "$@"
 }
 
-# first_run: PromptSRC beside zero-shot CLIP on built-in data; so small a CLIP gains nothing from threads
+# first_run METHOD: it, beside zero-shot CLIP, on built-in data; so small a CLIP gains nothing from threads
 first_run() {
     cd "$ROOT"
-    "$PYTHON" -W ignore -m protocols.run base2new --methods ZeroshotCLIP PromptSRC \
-        --datasets builtin_flowers --seeds 1 --config builtin --jobs 2 --threads 1 --report
+    "$PYTHON" -W ignore -m protocols.run base2new --methods ZeroshotCLIP "$1" \
+        --datasets builtin_flowers --seeds 1 --config builtin --jobs 2 --threads 1 --with-teacher --report
 }

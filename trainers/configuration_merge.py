@@ -190,7 +190,7 @@ def _item(default: Sequence[Any], item: Any) -> Any:
     if float in kinds:
         return _number(float, _literal(item))
     if kinds == {int}:
-        return _number(int, _literal(item))
+        return _number(int, item)
     return item
 
 

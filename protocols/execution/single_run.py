@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from yacs.config import CfgNode
 
 from ..published import settings
 from ..published.runs import Environment, Run
@@ -29,6 +28,9 @@ from ..records import (
     read_results,
 )
 from .interruptions import Interrupted, noted_interruptions
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
 
 _SET_PARENT_DEATH_SIGNAL = 1
 # loaded here, since little is safe between fork and exec; other systems have no such call

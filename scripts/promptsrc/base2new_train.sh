@@ -4,7 +4,7 @@
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 if [ $# -eq 0 ]; then
-    first_run
+    first_run PromptSRC
 else
     launch PromptSRC base2new_train "$@"
 fi

@@ -192,8 +192,8 @@ def _download_from_drive(url: str, dst: str) -> None:
         raise OSError("Google Drive gave no file; it may have reached its daily limit")
 
 
-# Pillow knows more, and hands some of them (EPS) to programs that execute what the file says.
-IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+# MPO comes with JPEG. Pillow knows more, and hands some (EPS) to programs that run what a file says.
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def read_image(path: str) -> Image.Image:
