@@ -313,7 +313,8 @@ class Method:
         if named:
             return named[-1]
         configs = self.configs()
-        if not self.rules and len(configs) == 1:
+        # the small CLIP is asked for by name: it goes with other data than a paper's
+        if not self.rules and len(configs) == 1 and configs[0] != BUILTIN:
             return configs[0]
         if not configs:
             self.config_path("")  # raises

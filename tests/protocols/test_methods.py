@@ -208,10 +208,26 @@ def test_a_folder_of_one_configuration_needs_nothing_else(write, tmp_path):
     write("")
     with pytest.raises(UsageError, match="no published configuration for base2new"):
         runs.base2new_train("Student", "dtd", 1)  # there are two
-    (settings.CONFIGS / "trainers/Student/main.yaml").unlink()
-    assert runs.base2new_train("Student", "dtd", 1).config == "builtin"
-    assert runs.few_shot("Student", "dtd", 4, 1).folder == "dtd/Student/builtin_4shots/seed1"
+    (settings.CONFIGS / "trainers/Student/builtin.yaml").unlink()
+    assert runs.base2new_train("Student", "dtd", 1).config == "main"
+    assert runs.few_shot("Student", "dtd", 4, 1).folder == "dtd/Student/main_4shots/seed1"
     assert methods.names()[-1] == "Student"
+
+
+def test_the_small_clip_alone_is_asked_for_by_name(write, tmp_path):
+    """Taken unasked it would train on a paper's source, and reports would look for the built-in one."""
+    write("")
+    (settings.CONFIGS / "trainers/Student/main.yaml").unlink()
+    with pytest.raises(UsageError, match="name one of builtin"):
+        table_runs("cross_dataset", ["Student"], ["dtd"], [1], [16])
+    planned = table_runs("cross_dataset", ["Student"], ["all"], [1], [16], "builtin")
+    assert planned[0].dataset == "builtin_things"
+    for run in planned:
+        leave_result(tmp_path, run)
+    found = {
+        r.folder.relative_to(tmp_path).as_posix() for r in find_results("cross_dataset", tmp_path)
+    }
+    assert found == {run.folder for run in planned}
 
 
 @pytest.mark.parametrize(
