@@ -67,6 +67,17 @@ class _Runs(Kind):
         raise NotImplementedError
 
 
+def _wait_for_handlers(pid: int) -> None:
+    """Wait until a process handles SIGTERM, which train.py sets after SIGINT, or has ended."""
+    status = Path(f"/proc/{pid}/status")
+    until = time.monotonic() + 30
+    while status.is_file() and time.monotonic() < until:
+        caught = [line for line in status.read_text().splitlines() if line.startswith("SigCgt:")]
+        if not caught or int(caught[0].split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.001)
+
+
 class RunTrial:
     """A run of a method in a folder of its own."""
 
@@ -82,8 +93,14 @@ class RunTrial:
         return Forked(self.arguments, self.folder / f"console{self.starts}", prepare)
 
     def kill_at_a_moment(self, random: Random, number: signal.Signals) -> tuple[int, str, bool]:
-        """Start, and send a signal at a random moment of the usual time."""
+        """Start, and send a signal at a random moment of the usual time.
+
+        One that can be handled is sent once train.py's first lines have run: before them Python ends in
+        its own way, as docs/reliability.md says.
+        """
         run = self.start()
+        if number != signal.SIGKILL:
+            _wait_for_handlers(run.pid)
         time.sleep(random.uniform(0.0, self.usual["seconds"]))
         run.kill(number)
         status, stderr = run.wait()
