@@ -22,7 +22,7 @@ from .prompted_clip import PromptedCLIP
 from .tensors import in_short, unfit
 
 PROBE_CLASSES = 4
-# relative difference of a probe's features that rounding explains, by whether both sides were fp32
+# difference of a probe's features, of length one, that rounding explains: both sides fp32, or not
 _SAME_FP32, _MIXED = 1e-3, 3e-2
 # parts of published files that depend on the class names
 _OF_CLASS_NAMES = r"(.*\.)?token_(prefix|suffix)"
@@ -136,6 +136,7 @@ def probe(
         "precision": precision,
         "class_features": asked.encode_classes()[: len(names)].float().cpu(),
         "logits": asked(picture.to(device))[:, : len(names)].float().cpu(),
+        "logit_scale": float(model.clip.logit_scale.exp()),
     }
     learner.train(training)
     return found
@@ -155,10 +156,12 @@ def check_probe(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) ->
                 f"{path}: its probe holds {what} of shape {tuple(saved[key].shape)}, and here they are "
                 f"{tuple(now[key].shape)}: it was made for another method or backbone"
             )
-        difference = (now[key] - saved[key]).norm() / saved[key].norm().clamp(min=1e-12)
+        # logits near zero differ by as much as others: their unit is that of a cosine of one
+        unit = now["logit_scale"] if key == "logits" else 1.0
+        difference = (now[key] - saved[key]).norm() / (unit * len(saved["classnames"]) ** 0.5)
         if not difference <= (_SAME_FP32 if exact else _MIXED):
             raise CheckpointError(
-                f"{path} gives other {what} here than when it was saved (relative difference "
+                f"{path} gives other {what} here than when it was saved (difference "
                 f"{float(difference):.1e}, of {', '.join(map(repr, saved['classnames']))}): the "
                 "backbone's activation, its tokenizer, its weights or the code are not those of the "
                 "training run"

@@ -95,6 +95,17 @@ def test_a_checkpoint_that_means_something_else_here_is_refused(run: Run, monkey
         run("CoOp", "tested", *flags)
 
 
+@pytest.mark.parametrize("method", LEARNING)
+def test_what_was_trained_in_fp32_is_tested_in_bf16(
+    method: str, run: Run, trained: Trained
+) -> None:
+    """Rounding is no other meaning, also where cosines are near zero."""
+    flags = ("--eval-only", "--model-dir", str(trained(method)), "--load-epoch", "3")
+    precision = {f"TRAINER__{METHODS[method].node}__PREC": "bf16"}
+    tested = run(method, "tested", *flags, DATASET__SUBSAMPLE_CLASSES="base", **precision)
+    assert 0 <= accuracy(tested) <= 100
+
+
 def settings_of_fixture(method: str) -> dict[str, str]:
     config = yaml.safe_load((FORMAT1 / method / "config.yaml").read_text())
     node = METHODS[method].node
