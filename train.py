@@ -50,7 +50,7 @@ import argparse
 import difflib
 import re
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -249,15 +249,15 @@ def _say_in_a_line(thread_error: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(thread_error)
 
 
-def run_program() -> int:
-    """`main` with the command line; returns the exit status."""
+def run_program(program: Callable[[], object] = main) -> int:
+    """A program with the command line; returns the exit status."""
     threading.excepthook = _say_in_a_line
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # printing a name never stops a run
             stream.reconfigure(errors="backslashreplace")
     status = 0
     try:
-        main()
+        program()
     except Exception as error:
         message = _message(error)
         if not message or "--debug" in sys.argv:

@@ -33,7 +33,7 @@ class VisionTransformer(nn.Module):
         """Images (B, 3, H, W) -> tokens (B, 1 + patches, width), where no prompt has acted yet."""
         dtype = self.conv1.weight.dtype
         patches = self.conv1(images.to(dtype)).flatten(2).transpose(1, 2)
-        first = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        first = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = torch.cat([first, patches], dim=1)
         return self.ln_pre(tokens + self.positional_embedding.to(tokens.dtype))
 
@@ -61,10 +61,10 @@ class VisionTransformer(nn.Module):
             kept = x.shape[1] - (len(steering.prompts[max(earlier)]) if earlier else 0)
             # ln_pre acts on each token alone, so the first layer's prompts meet it here
             prompt = prompt if layer else self.ln_pre(prompt)
-            x = torch.cat([x[:, :kept], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+            x = torch.cat([x[:, :kept], prompt.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         if (inserted := steering.inserted.get(layer)) is not None:
             kept = 1 if layer == min(steering.inserted) else 1 + len(inserted)
-            inserted = inserted.to(x.dtype).expand(len(x), -1, -1)
+            inserted = inserted.to(x.dtype).expand(x.shape[0], -1, -1)
             x = torch.cat([x[:, :1], inserted, x[:, kept:]], dim=1)
         return x
 

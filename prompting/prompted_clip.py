@@ -64,6 +64,9 @@ class PromptedCLIP(nn.Module):
     In evaluation the class features are computed on first use and kept until a learned tensor changes.
     While the learner is in training mode they are kept only where nothing learned reaches them.
 
+    Of a subclass: text_depends_on_image, whether every image has class features of its own;
+    knows_trained_classes, whether logits of the classes trained on come from more than their texts.
+
     Args:
         clip: the frozen encoders.
         learner: what is learned.
@@ -71,6 +74,9 @@ class PromptedCLIP(nn.Module):
         names: the classes.
         teacher: the frozen CLIP's features of any class names, for methods that have one.
     """
+
+    text_depends_on_image = False
+    knows_trained_classes = False
 
     def __init__(
         self,

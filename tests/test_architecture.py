@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 DASSL_API = {
     "dassl.config": {"get_cfg_default"},
     "dassl.data": {"DataManager", "DatasetWrapper"},
+    "dassl.data.transforms": {"build_transform"},
     "dassl.data.datasets": {"DATASET_REGISTRY", "DatasetBase", "Datum"},
     "dassl.engine": {"TRAINER_REGISTRY", "TrainerX", "build_trainer"},
     "dassl.metrics": {"compute_accuracy"},
@@ -27,15 +28,18 @@ MAY_IMPORT = {
     "datasets": {"datasets"},
     "trainers": {"trainers", "prompting"},
     "protocols": {"protocols", "trainers", "prompting", "datasets", "train"},
+    "inference": {"inference", "trainers", "prompting", "datasets", "train"},
 }
 OURS = {
     "prompting",
     "datasets",
     "trainers",
     "protocols",
+    "inference",
     "benchmarks",
     "pretraining",
     "train",
+    "predict",
     "tests",
 }
 
@@ -62,7 +66,7 @@ def test_rooms_import_only_what_is_below_them(room: str) -> None:
         assert not (room == "prompting" and top in ("dassl", "yacs")), f"{path} imports {module}"
 
 
-@pytest.mark.parametrize("room", ["trainers", "datasets"])
+@pytest.mark.parametrize("room", ["trainers", "datasets", "inference"])
 def test_only_names_of_dassls_api_are_used(room: str) -> None:
     for path, module, names in imports(room):
         if module.startswith("dassl"):

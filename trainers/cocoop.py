@@ -42,6 +42,8 @@ class ConditionalPromptLearner(DeepPrompts):
 class ConditionalCLIP(PromptedCLIP):
     """CLIP with one set of class features for every image."""
 
+    text_depends_on_image = True
+
     def forward(self, images: Tensor) -> Tensor:
         image_features = self.encode_images(images)
         at_once = len(images)

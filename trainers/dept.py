@@ -69,6 +69,7 @@ class DecoupledLearner(PromptLearner):
 class DecoupledCLIP(PromptedCLIP):
     """A prompted CLIP whose logits are fused with the head's for the classes trained on."""
 
+    knows_trained_classes = True
     head_weight = 0.0
 
     def finish_text(self, features: Tensor) -> Tensor:

@@ -70,6 +70,8 @@ def _copies(linear: nn.Linear, count: int) -> nn.ModuleList:
 class RepresentationCLIP(PromptedCLIP):
     """CLIP with a second image feature, fused with the first for the classes trained on."""
 
+    knows_trained_classes = True
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.alpha = 1.0

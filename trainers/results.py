@@ -110,13 +110,14 @@ def _node(key: str) -> str | None:
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _items(config) if not key.startswith(_IRRELEVANT)}
+    return {key: value for key, value in config_items(config) if not key.startswith(_IRRELEVANT)}
 
 
-def _items(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def config_items(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of nested dicts, such as OPTIM.LR, and its value; tuples become lists."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _items(value, f"{prefix}{key}.")
+            yield from config_items(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
 

@@ -1,0 +1,147 @@
+"""Answers as a table, a CSV or JSON file, and as folders of pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from tabulate import tabulate
+
+from prompting.errors import InputError
+from prompting.files import write_atomically
+
+from .classifier import Prediction
+
+_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
+
+class Answers:
+    """Predictions on their way to where they are wanted, one by one.
+
+    Args:
+        predictions: one a picture.
+        top: classes in an answer.
+        least: the probability below which a picture gets no name.
+
+    Attributes:
+        named: (path, name) of the pictures that got one. unreadable: (path, reason) of those that could
+        not be read.
+    """
+
+    def __init__(self, predictions: Iterable[Prediction], top: int, least: float = 0.0) -> None:
+        self._predictions, self._top, self._least = predictions, top, least
+        self.named: list[tuple[str, str]] = []
+        self.unreadable: list[tuple[str, str]] = []
+        self.count = 0
+
+    def __iter__(self) -> Iterator[tuple[str, Prediction]]:
+        """The name that a picture gets, and the whole answer.
+
+        Raises:
+            InputError: at the end, where no picture could be read.
+        """
+        for each in self._predictions:
+            self.count += 1
+            name = each.name if not each.error and each.probabilities[0] >= self._least else ""
+            if each.error:
+                self.unreadable.append((each.path, each.error))
+            elif name:
+                self.named.append((each.path, name))
+            yield name, each
+        if self.unreadable and len(self.unreadable) == self.count:
+            path, reason = self.unreadable[0]
+            others = f" (and of {self.count - 1} others none)" if self.count > 1 else ""
+            raise InputError(f"{path} cannot be read{others}: {reason}")
+
+    def table(self) -> str:
+        """For reading: a line a picture."""
+        rows = []
+        for name, each in self:
+            pairs = zip(each.names[1:], each.probabilities[1:], strict=True)
+            others = ", ".join(f"{other} {value:.3f}" for other, value in pairs)
+            first = f"{each.probabilities[0]:.3f}" if each.probabilities else ""
+            unnamed = f"(unnamed) {each.name}" if each.name else ""
+            rows.append((each.path, name or unnamed, first, each.error or others))
+        headers = ("picture", "class", "probability", "then")
+        return tabulate(rows, headers, disable_numparse=True)
+
+    def write_csv(self, file: TextIO) -> None:
+        """A row a picture: path, name ("" where none is given), classes with probabilities, error."""
+        writer = csv.writer(file, lineterminator="\n")
+        ranks = range(1, self._top + 1)
+        columns = [column for rank in ranks for column in (f"class_{rank}", f"probability_{rank}")]
+        writer.writerow(["path", "name", *columns, "error"])
+        for name, each in self:
+            pairs = zip(each.names, each.probabilities, strict=True)
+            cells = [cell for other, value in pairs for cell in (other, f"{value:.6g}")]
+            cells += [""] * (len(columns) - len(cells))
+            writer.writerow([each.path, name, *cells, each.error])
+
+    def write_json(self, file: TextIO, about: Mapping[str, Any]) -> None:
+        """One object: what is told about the classifier, and "pictures", a list."""
+        head = json.dumps({**about, "pictures": []}, ensure_ascii=False)
+        file.write(f"{head[:-2]}\n")
+        for index, (name, each) in enumerate(self):
+            pairs = zip(each.names, each.probabilities, strict=True)
+            top = [{"class": other, "probability": value} for other, value in pairs]
+            picture = {"path": each.path, "name": name, "top": top, "error": each.error}
+            file.write((",\n" if index else "") + json.dumps(picture, ensure_ascii=False))
+        file.write("\n]}\n")
+
+
+def check_file(path: Path) -> None:
+    """Refuse, before anything is computed, a file that could not be written.
+
+    Raises:
+        InputError: says why.
+    """
+    if path.is_dir() or (path.exists() and not path.is_file()):
+        raise InputError(f"{path} is no file: say in which file the answers shall be")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: there is no permission to write in {folder}")
+
+
+def write(path: Path, fill: Any) -> None:
+    """Have `fill` write a text file, which is there whole or not at all."""
+
+    def to_file(temporary: Path) -> None:
+        # names of files may be any bytes
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            fill(file)
+
+    write_atomically(path, to_file)
+
+
+def move(named: Iterable[tuple[str, str]], folder: Path) -> int:
+    """Move pictures into a folder for each class; returns how many. Nothing is overwritten: a picture
+    whose name is taken gets a number behind it."""
+    moved = 0
+    for path, name in named:
+        into = folder / folder_name(name)
+        if Path(path).absolute().parent == into.absolute():
+            continue
+        into.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, _free(into / Path(path).name))
+        moved += 1
+    return moved
+
+
+def folder_name(name: str) -> str:
+    """A class name as the name of a folder on any system."""
+    return _NOT_IN_NAMES.sub("_", name).strip(". ") or "_"
+
+
+def _free(path: Path) -> Path:
+    number, free = 2, path
+    while os.path.lexists(free):
+        free, number = path.with_name(f"{path.stem}_{number}{path.suffix}"), number + 1
+    return free
