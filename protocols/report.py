@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from .published import methods, settings
 from .published.settings import UsageError
 from .reporting.blocks import make_blocks
-from .reporting.exports import as_csv, as_json, record, rows_as_csv
+from .reporting.exports import as_csv, as_json, record, write_plots, write_report
 from .reporting.results import ReportError, Result
 from .reporting.sources import find_all_results
 from .reporting.statistic import Statistic, title
@@ -103,7 +103,8 @@ def make_report(given: argparse.Namespace) -> str:
     """The report's text; writes the plots where they were asked for."""
     found = _find(given)
     if given.plots:
-        _write_plots(given, found)
+        drawn = (_plots(given, each) for each in found)
+        write_plots(given.plots, (plot for kinds in drawn for plots in kinds for plot in plots))
     if given.format in ("csv", "json"):
         records = [record(each.protocol, figure) for each in found for figure in each.figures]
         return as_csv(records) if given.format == "csv" else as_json(records)
@@ -161,26 +162,11 @@ def _page(given: argparse.Namespace, found: Sequence[Found]) -> str:
     return make_page(sections, "Results")
 
 
-def _write_plots(given: argparse.Namespace, found: Sequence[Found]) -> None:
-    given.plots.mkdir(parents=True, exist_ok=True)
-    for each in found:
-        for plot in (plot for plots in _plots(given, each) for plot in plots):
-            plot.figure.savefig(given.plots / f"{plot.name}.png", dpi=150)
-            path = given.plots / f"{plot.name}.csv"
-            path.write_text(rows_as_csv(plot.numbers), encoding="utf-8")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = parse(arguments)
     try:
-        text = make_report(given)
-        if given.out:
-            from prompting.files import write_atomically
-
-            write_atomically(given.out, lambda path: path.write_text(text, encoding="utf-8"))
-        else:
-            print(text)
+        write_report(make_report(given), given.out)
     except (UsageError, ReportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,13 +18,15 @@ class Row:
     """A method's figures in a block, one a column; None where it has none.
 
     Attributes:
-        name: the method's, with its variant where there are several.
+        method: its name.
+        name: the same, with its variant where there are several.
         figures: of the columns.
         differences: to zero-shot CLIP, in points; None where either is missing, and in its own row.
         best: whether a figure is the highest of its column.
         transductive: the method saw images that it is tested on, so that it is in no ranking.
     """
 
+    method: str
     name: str
     figures: tuple[Statistic | None, ...]
     differences: tuple[float | None, ...]
@@ -101,6 +103,7 @@ def _block(
         own = tuple(cells.get((each, column)) for column in columns)
         rows.append(
             Row(
+                each[0],
                 names[each],
                 own,
                 tuple(_difference(f, zero_shot) for f in own),

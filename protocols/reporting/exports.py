@@ -1,14 +1,18 @@
-"""Figures as data: a record each, as JSON and as CSV."""
+"""What leaves a report: figures as JSON and as CSV, plots as files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .statistic import Statistic
+
+if TYPE_CHECKING:
+    from .style import Plot
 
 
 def record(protocol: str, figure: Statistic) -> dict[str, Any]:
@@ -63,3 +67,21 @@ def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def write_report(text: str, path: Path | None) -> None:
+    """Into a file, or onto the screen."""
+    if path is None:
+        print(text)
+    else:
+        from prompting.files import write_atomically  # brings torch, which the screen does not need
+
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_plots(folder: Path, plots: Iterable[Plot]) -> None:
+    """Each plot as PNG, with the CSV of its numbers beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for plot in plots:
+        plot.figure.savefig(folder / f"{plot.name}.png", dpi=150)
+        write_report(rows_as_csv(plot.numbers), folder / f"{plot.name}.csv")

@@ -16,13 +16,9 @@ STYLES = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "ht
 DIFFERS = "†"
 """The sign behind a published figure whose setting is not ours."""
 
-_BOLD = {
-    "markdown": ("**", "**"),
-    "latex": ("\ue000", "\ue001"),
-    "text": ("", ""),
-    "html": ("", ""),
-}
-_LATEX_BOLD = {"\ue000": r"\textbf{", "\ue001": "}"}  # once what is special in LaTeX is escaped
+_BOLD = {"markdown": ("**", "**"), "latex": (r"\textbf{", "}"), "html": ("<b>", "</b>")}
+_ESCAPED = ("latex", "html")
+_MARKS = ("\ue000", "\ue001")  # around bold words until the style has escaped what is special in it
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,8 @@ class Table:
         """The table alone, in one of STYLES."""
         words = 2 if self.headers[1:2] == ["method"] else 1
         align = ["left"] * words + ["right"] * (len(self.headers) - words)
-        before, behind = _BOLD[style]
+        bold = _BOLD.get(style, ("", ""))
+        before, behind = _MARKS if style in _ESCAPED else bold
         rows = [
             [
                 f"{before}{word}{behind}" if (i, j) in self.best else word
@@ -48,7 +45,7 @@ class Table:
             for i, row in enumerate(self.rows)
         ]
         text = tabulate(rows, self.headers, STYLES[style], colalign=align, disable_numparse=True)
-        return text.translate(str.maketrans(_LATEX_BOLD)) if style == "latex" else text
+        return text.translate(str.maketrans(dict(zip(_MARKS, bold, strict=True))))
 
 
 def number(value: float | None, sign: bool = False) -> str:
@@ -98,7 +95,7 @@ def notes_on_comparison(blocks: Sequence[Block], statistics: Sequence[Statistic]
     if METRICS["harmonic_mean"] in blocks[0].columns:
         notes.append("H is the harmonic mean of base and new")
     rows = {row.name: row for block in blocks for row in block.rows}
-    notes += (f"{row.name} {_saw(row)}: not ranked" for row in rows.values() if row.transductive)
+    notes += map(note_on_ranking, (row for row in rows.values() if row.transductive))
     names = labels(statistics)
     incomplete = {
         names[f.series]: f.missing
@@ -117,9 +114,10 @@ def _in_short(missing: Sequence[str], count: int = 4) -> str:
     return ", ".join(missing[:count]) + (f" and {more} more" if more > 0 else "")
 
 
-def _saw(row: Row) -> str:
-    method = next(figure for figure in row.figures if figure).series[0]
-    return f"saw {methods.find(method).saw or 'images that it is tested on'}"
+def note_on_ranking(row: Row) -> str:
+    """Why a method is in no ranking."""
+    saw = methods.find(row.method).saw or "images that it is tested on"
+    return f"{row.name} saw {saw}: not ranked"
 
 
 def _note_on_spread(figures: Iterable[Statistic], spread: str) -> list[str]:
