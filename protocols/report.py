@@ -126,7 +126,7 @@ def _plots(given: argparse.Namespace, found: Found) -> tuple[list[Plot], list[Pl
     from .reporting.curves import training_plots
     from .reporting.plots import make_plots
 
-    of_figures = make_plots(found.protocol, found.figures, found.results, given.baseline)
+    of_figures = make_plots(found.protocol, found.figures, given.baseline)
     # the ablation compares methods; their curves are in base2new
     without = given.brief or found.protocol == "ablation"
     of_trainings = () if without else training_plots(found.results)

@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--methods",
         nargs="+",
-        help=f"{', '.join(methods.names())} (of the ablation: all that have one)",
+        help=f"{', '.join(methods.names())}, or all (of the ablation: all that have one)",
     )
     add("--datasets", nargs="+", default=["all"], help="by name, or all, or builtin")
     add("--seeds", nargs="+", type=int, default=seeds_of_environment())

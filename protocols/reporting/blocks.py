@@ -93,7 +93,7 @@ def _block(
     zero_shot = [f for f in figures if methods.is_zero_shot(f.series[0]) and f.mean is not None]
     names = labels(everything or figures)
     cells = {(f.series, column_of(f)): f for f in figures}
-    series = list(dict.fromkeys(f.series for f in figures))
+    series = list(dict.fromkeys(f.series for f in figures if f.mean is not None))
     highest = {}
     for (each, column), figure in cells.items():
         if figure.mean is not None and not is_transductive(each):

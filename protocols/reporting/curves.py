@@ -23,7 +23,7 @@ _CLASSES = {"base": "C0", "new": "C1"}
 
 def training_plots(results: Sequence[Result]) -> Iterator[Plot]:
     """For every series and number of shots, a row a dataset: loss and its parts, and accuracy where it
-    was tested in between."""
+    was tested in between; and the weights of averaging."""
     grouped: defaultdict[tuple, defaultdict[str, list[dict]]]
     grouped = defaultdict(lambda: defaultdict(list))
     for result in results:
@@ -49,6 +49,8 @@ def training_plots(results: Sequence[Result]) -> Iterator[Plot]:
         name = f"training-{series[0]}-{series[1] or 'published'}-{shots}shots".replace(" ", "")
         title = f"{label(series)}, {shots} shots: means over the seeds"
         yield Plot(name, title, figure, numbers)
+    if weights := averaging_weights(results):
+        yield weights
 
 
 def _losses(runs: Iterable[Mapping]) -> Iterator[dict[str, Any]]:

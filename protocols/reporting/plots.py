@@ -11,22 +11,18 @@ from matplotlib.figure import Figure
 from ..published import methods, settings
 from ..published.figures import published
 from .blocks import METRICS
-from .curves import averaging_weights
-from .results import ReportError, Result
+from .results import ReportError
 from .statistic import AVERAGE, Statistic, label, labels
 from .style import Plot, looks, single_axes
 from .summary import order_datasets
 
 
-def make_plots(
-    protocol: str, statistics: Sequence[Statistic], results: Sequence[Result], baseline: str
-) -> Iterator[Plot]:
-    """Every plot of figures that the results allow.
+def make_plots(protocol: str, statistics: Sequence[Statistic], baseline: str) -> Iterator[Plot]:
+    """Every plot of figures that there can be.
 
     Args:
         protocol: one of settings.PROTOCOLS.
         statistics: as `summarise` gives them.
-        results: the results that they were made of.
         baseline: the name of the series that differences are taken from; "" for the first.
 
     Raises:
@@ -44,8 +40,6 @@ def make_plots(
         yield differences(statistics, fitting[0] if baseline else first)
     if protocol == "few_shot":
         yield few_shot_curves(statistics)
-    if protocol != "ablation" and (weights := averaging_weights(results)):
-        yield weights
 
 
 def new_against_base(statistics: Sequence[Statistic]) -> Iterator[Plot]:
@@ -78,7 +72,9 @@ def new_against_base(statistics: Sequence[Statistic]) -> Iterator[Plot]:
         for axes in figure.axes
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(every.values(), every, loc="outside right upper", fontsize=8)
+    order = [name for name in labels(statistics).values() if name in every]
+    handles = [every[name] for name in order]
+    figure.legend(handles, order, loc="outside right upper", fontsize=8)
     numbers = [row for dataset in order_datasets(rows) for row in _told(rows[dataset])]
     yield Plot("base-new-datasets", "New against base classes, every dataset", figure, numbers)
 
