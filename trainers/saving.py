@@ -64,8 +64,7 @@ class SavedTraining(TrainerX):
             "earlier_backbone": self.model.clip.earlier_fingerprint,
             **self.model.template.describe(),
             **self.model.prompt_learner.describe(),
-            # contexts of one class mean nothing to another
-            **({"classnames": self.model.names} if self.model.template.class_specific else {}),
+            **({"classnames": self.model.names} if self.model.bound_to_classes else {}),
         }
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
