@@ -23,8 +23,8 @@ sweep base2new --methods "${all[@]}"
 sweep ablation
 sweep cross_dataset --methods "${all[@]}"
 sweep domain_generalization --methods "${all[@]}"
-sweep few_shot --methods ZeroshotCLIP CoOp PromptSRC --shots 1 4 16 \
-    --datasets builtin_things builtin_flowers builtin_fabrics builtin_formations
+sweep few_shot --methods ZeroshotCLIP LinearProbeCLIP LinearProbeCLIPSameImages CoOp PromptSRC \
+    --shots 1 4 16 --datasets builtin_things builtin_flowers builtin_fabrics builtin_formations
 
 examples=docs/examples
 report all "$OUTPUT" --format markdown --out "$examples/report.md"

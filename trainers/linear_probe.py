@@ -117,4 +117,4 @@ class LinearProbeCLIP(PromptTrainer):
 
 @register
 class LinearProbeCLIPSameImages(LinearProbeCLIP):
-    """A row of its own: published settings give the other the published draw, and this one all others'."""
+    """A row of its own: the images are those of other trainers, where the published draw is another."""
