@@ -64,8 +64,9 @@ class PromptedCLIP(nn.Module):
     In evaluation the class features are computed on first use and kept until a learned tensor changes.
     While the learner is in training mode they are kept only where nothing learned reaches them.
 
-    Of a subclass: text_depends_on_image, whether every image has class features of its own;
-    knows_trained_classes, whether logits of the classes trained on come from more than their texts.
+    Of a subclass: uses_text, whether classes are known by their texts; text_depends_on_image, whether
+    every image has class features of its own; knows_trained_classes, whether logits of the classes
+    trained on come from more than their texts.
 
     Args:
         clip: the frozen encoders.
@@ -75,6 +76,7 @@ class PromptedCLIP(nn.Module):
         teacher: the frozen CLIP's features of any class names, for methods that have one.
     """
 
+    uses_text = True
     text_depends_on_image = False
     knows_trained_classes = False
 
@@ -99,16 +101,24 @@ class PromptedCLIP(nn.Module):
         self.layout = self.template.layout(self.names).to(self.clip.logit_scale.device)
         self._kept: tuple[object, Tensor] | None = None
 
+    @property
+    def bound_to_classes(self) -> bool:
+        """Whether what is learned serves the classes trained on alone."""
+        return self.template.class_specific or not self.uses_text
+
     def with_classes(self, names: Sequence[str]) -> PromptedCLIP:
         """The same encoders and learner, shared and not copied, for other classes.
 
         Raises:
-            InputError: every class has a context of its own, or a prompt does not fit.
+            InputError: what is learned is bound to the classes trained on, or a prompt does not fit.
         """
-        if self.template.class_specific and list(names) != self.names:
+        if self.bound_to_classes and list(names) != self.names:
+            what, advice = "weights", "use a method that knows classes by their names"
+            if self.uses_text:
+                what, advice = "a context", "train without class-specific contexts (CSC False)"
             raise InputError(
-                "every class has learned a context of its own, which means nothing to other classes: "
-                "train without class-specific contexts (CSC False) to use other names"
+                f"every class has learned {what} of its own, of no use to other classes: keep to "
+                f"those trained on ({', '.join(self.names[:3])}, ...), or {advice}"
             )
         other = copy.copy(self)
         other._set_classes(names)
@@ -191,9 +201,13 @@ class PromptedCLIP(nn.Module):
         return normalise(self.finish_images(self.clip.image.encode(tokens, steering))), frozen
 
     @torch.no_grad()
+    def encode_images_raw(self, images: Tensor) -> Tensor:
+        """Image features of the frozen CLIP as they are, (B, embed_dim)."""
+        return self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
+
     def encode_images_frozen(self, images: Tensor) -> Tensor:
         """Normalised image features of the frozen CLIP, (B, embed_dim)."""
-        return normalise(self.clip.image(images.to(self.clip.image.conv1.weight.dtype)))
+        return normalise(self.encode_images_raw(images))
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """exp(logit_scale) times the cosine similarities, (B, C)."""

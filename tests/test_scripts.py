@@ -60,6 +60,7 @@ def test_the_published_scripts_are_there():
     published |= {"kgcoop/base2new_train.sh", "kgcoop/xd_train.sh"}
     published |= {f"prograd/{s}.sh" for s in ("prograd", "base2new_train_prograd", "eval")}
     published |= {f"coprompt/base2new_{s}_coprompt.sh" for s in ("train", "test")}
+    published |= {f"lpclip/{s}.sh" for s in ("feat_extractor", "linear_probe")}
     published |= {f"promptkd/{s}.sh" for s in ("base2new_train", "base2new_test", "xd_train")}
     assert published <= names
 
@@ -80,7 +81,7 @@ def test_every_script_explains_itself(script):
     shown = bash(script, "--help")
     assert shown.returncode == 0, shown.stderr
     assert "usage: " in shown.stdout
-    if "_all" not in script.name:
+    if not is_table(script):
         arguments = launched_by(script)[1].arguments
         assert " ".join(arguments) in " ".join(shown.stdout.split())
         documented = script.read_text().splitlines()[1].rpartition(f"{script.name} ")[2]
@@ -183,7 +184,12 @@ def folders():
 def is_single(script):
     """Whether a script has no other script's run to be there, and makes no whole table."""
     taught = script.parent.name == "promptkd"
-    return not taught and script.stem != "eval" and "_all" not in script.stem
+    return not (taught or script.stem == "eval" or is_table(script))
+
+
+def is_table(script):
+    """Whether a script stands for all runs of a table."""
+    return re.search(r"^\s*table ", script.read_text(), re.M)
 
 
 @pytest.mark.slow
@@ -265,3 +271,30 @@ def test_every_table_on_built_in_data(table, tmp_path, data):
             rows[line.split()[0].strip(",")].append(float(line.split()[-1]))
     assert {len(values) for values in rows.values()} == {4 if table == "ablation" else 1}
     assert min(min(values) for values in rows.values()) > 12  # chance is 8 at most
+
+
+@pytest.mark.slow
+def test_the_scripts_of_the_linear_probe(tmp_path, data):
+    """The first encodes the test images, which the second finds."""
+    words = ["--datasets", "builtin_flowers", "--threads", "1"]
+    variables = {"DATA": str(data), "OUTPUT": str(tmp_path / "output"), "CFG": "builtin"}
+    variables["PROMPT_CACHE"] = str(tmp_path / "cache")
+    scripts, kept = ROOT / "scripts/lpclip", tmp_path / "cache/pictures"
+
+    def run(name, *more):
+        finished = bash(scripts / name, *words, *more, **variables)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout, {path.name: path.stat().st_size for path in kept.iterdir()}
+
+    _, before = run("feat_extractor.sh")
+    shown, after = run("linear_probe.sh", "--seeds", "1", "--shots", "4")
+    assert "LinearProbeCLIP (builtin)" in shown
+    assert after.keys() == before.keys()
+    largest = max(before, key=before.get)
+    assert after[largest] == before[largest]
+    folder = tmp_path / "output/builtin_flowers/LinearProbeCLIP"
+    one, four = (
+        json.loads((folder / f"builtin_{shots}shots/seed1/results.json").read_text())["metrics"]
+        for shots in (1, 4)
+    )
+    assert 12 < one["accuracy"] < four["accuracy"]  # chance is 8

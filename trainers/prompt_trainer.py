@@ -52,6 +52,8 @@ class PromptTrainer(SavedTraining):
         published_keys: published keys that are spelt otherwise here, and ours.
         checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.
+        by_steps: whether it learns by steps over batches; if not, `run_epoch` is its own, and the last
+            epoch is the only one.
         views: how many augmented views of a training image a step takes.
         model_class: how logits come about.
     and overrides `build_template` and `build_learner`, and what else differs from CoOp's way: see
@@ -67,6 +69,7 @@ class PromptTrainer(SavedTraining):
     more_than: ClassVar[Mapping[str, float]] = {}
     at_most: ClassVar[Mapping[str, float]] = {}
     learns = True
+    by_steps = True
     views = 1
     model_class: type[PromptedCLIP] = PromptedCLIP
 
@@ -206,6 +209,8 @@ class PromptTrainer(SavedTraining):
         self.trains = True
         run_folder.begin(self.cfg, "training", self.dm.dataset)
         super().before_train()
+        if not self.by_steps:
+            self.start_epoch = max(self.start_epoch, self.max_epoch - 1)
         self.curves.resume(self.resumed_from, self.start_epoch)
 
     def before_epoch(self) -> None:
@@ -286,6 +291,13 @@ class PromptTrainer(SavedTraining):
         with self.precision.autocast():
             return self.model(input)
 
+    def logits_of(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits (B, C) and labels (B,) of the images of a split, batch by batch."""
+        loader = self.val_loader if split == "val" else self.test_loader
+        for batch in tqdm(loader, desc=split, disable=None, leave=False):
+            images, labels = self.parse_batch_test(batch)
+            yield self.model_inference(images), labels
+
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
         """Evaluate a split ("test" or "val"), write results.json, and return the first metric."""
@@ -300,12 +312,10 @@ class PromptTrainer(SavedTraining):
             )
         if not self.trains:
             run_folder.begin(self.cfg, "test", self.dm.dataset, [split])
-        loader = self.val_loader if split == "val" else self.test_loader
         print(f"Evaluate on the *{split}* set")
         total, start = 0, time.perf_counter()
-        for batch in tqdm(loader, desc=split, disable=None, leave=False):
-            images, labels = self.parse_batch_test(batch)
-            self.evaluator.process(self.model_inference(images), labels)
+        for logits, labels in self.logits_of(split):
+            self.evaluator.process(logits, labels)
             total += len(labels)
         metrics = self.evaluator.evaluate()
         for name, value in metrics.items():

@@ -64,8 +64,7 @@ class SavedTraining(TrainerX):
             "earlier_backbone": self.model.clip.earlier_fingerprint,
             **self.model.template.describe(),
             **self.model.prompt_learner.describe(),
-            # contexts of one class mean nothing to another
-            **({"classnames": self.model.names} if self.model.template.class_specific else {}),
+            **({"classnames": self.model.names} if self.model.bound_to_classes else {}),
         }
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
@@ -88,10 +87,11 @@ class SavedTraining(TrainerX):
                 "final": epoch + 1 == self.max_epoch and not model_name,
             },
         }
-        checkpoints.save(path / name, checkpoint)
-        print(f"Checkpoint saved to {path / name}")
+        # before the checkpoint, which says that nothing is left to do
         if checkpoint["header"]["final"]:
             checkpoints.save_prompts(path / checkpoints.SHARED_FILE, checkpoint)
+        checkpoints.save(path / name, checkpoint)
+        print(f"Checkpoint saved to {path / name}")
         if is_best:
             checkpoints.save(path / checkpoints.BEST_FILE, checkpoint)
 
@@ -162,6 +162,10 @@ class SavedTraining(TrainerX):
         elif final.is_file():
             self.load_learned(final, checkpoints.load(final))
             done, self.epoch = self.max_epoch, self.max_epoch - 1
+            if not (folder / checkpoints.NEWEST).is_file() and folder.parent == Path(
+                self.output_dir
+            ):
+                checkpoints.make_newest(final)  # killed just before it
             print(f"{final} is finished: nothing is left to train")
         else:
             return 0

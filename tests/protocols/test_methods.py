@@ -17,6 +17,7 @@ from protocols.published.figures import published
 from protocols.published.runs import Environment, table_runs
 from protocols.published.settings import UsageError
 from protocols.reporting.results import find_results
+from protocols.reporting.summary import Selection, summarise
 
 STUDENT = """
 appeared: "2024-03"
@@ -214,6 +215,40 @@ def test_a_folder_of_one_configuration_needs_nothing_else(write, tmp_path):
     assert methods.names()[-1] == "Student"
 
 
+def test_a_method_that_serves_some_protocols_is_refused_the_others(write, capsys):
+    write("protocols: [few_shot]")
+    assert runs.few_shot("Student", "dtd", 4, 1, "main").folder == "dtd/Student/main_4shots/seed1"
+    assert list(launch.scripts_of("Student")) == ["few_shot", "reproduce_few_shot"]
+    assert launch.main(["run.sh", "Student", "base2new_train", "dtd", "1"]) == 2
+    assert "there are: few_shot, reproduce_few_shot" in capsys.readouterr().err
+    for protocol in ("base2new", "domain_generalization"):
+        with pytest.raises(UsageError, match=r"Student cannot serve .* and serves few_shot"):
+            table_runs(protocol, ["Student"], ["dtd"], config="main")
+
+
+def test_the_linear_probe_has_a_row_for_each_draw_and_its_published_figures(tmp_path):
+    names = ["LinearProbeCLIP", "LinearProbeCLIPSameImages", "CoOp"]
+    planned = table_runs("few_shot", names, ["all"], [1], [1, 16])
+    draws = {run.method: "lpclip" in run.options for run in planned}
+    assert draws == {"LinearProbeCLIP": True, "LinearProbeCLIPSameImages": False, "CoOp": False}
+    for run in planned:
+        leave_result(tmp_path, run)
+    statistics = summarise("few_shot", find_results("few_shot", tmp_path), Selection(seeds=[1]))
+    averages = {
+        (f.series, f.shots): f.published and f.published.value
+        for f in statistics
+        if f.dataset == "average"
+    }
+    assert averages == {
+        (("LinearProbeCLIP", ""), 1): 45.83,
+        (("LinearProbeCLIP", ""), 16): 78.79,
+        (("LinearProbeCLIPSameImages", ""), 1): None,
+        (("LinearProbeCLIPSameImages", ""), 16): None,
+        (("CoOp", ""), 1): 67.56,
+        (("CoOp", ""), 16): 79.89,
+    }
+
+
 def test_the_small_clip_alone_is_asked_for_by_name(write, tmp_path):
     """Taken unasked it would train on a paper's source, and reports would look for the built-in one."""
     write("")
@@ -241,6 +276,7 @@ def test_the_small_clip_alone_is_asked_for_by_name(write, tmp_path):
         ("settings: [{for: {protocols: base2new}}]", "did you mean 'protocol'"),
         ("settings: [{for: {protocol: base2nw}}]", "did you mean 'base2new'"),
         ("settings: [{for: {dataset: dtdd}}]", "did you mean 'dtd'"),
+        ("protocols: [fewshot]", "did you mean 'few_shot'"),
         ("settings: [{trained_on: sources}]", "neither source nor target"),
         ("settings: [{teacher: {method: PromptSRC}}]", "lacks option"),
         ("settings: [{config: main, folder: '{dataset}/{WIDTH}'}]", "cannot be filled"),

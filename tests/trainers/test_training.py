@@ -16,7 +16,17 @@ from dassl.engine import TRAINER_REGISTRY
 
 from tests import tiny_clip
 
-from .conftest import LEARNING, METHODS, Run, Trained, accuracy, assert_same, learned, settings_of
+from .conftest import (
+    LEARNING,
+    METHODS,
+    STEPPING,
+    Run,
+    Trained,
+    accuracy,
+    assert_same,
+    learned,
+    settings_of,
+)
 
 
 class Killed(Exception):
@@ -35,7 +45,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, method: str, step: int) -> None:
     monkeypatch.setattr(trainer, "forward_backward", until_killed)
 
 
-@pytest.mark.parametrize("method", LEARNING)
+@pytest.mark.parametrize("method", STEPPING)
 def test_killed_restarted_and_tested_in_between_ends_bit_for_bit_the_same(
     method: str, run: Run, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +140,7 @@ def test_a_finished_run_is_kept(run: Run, capsys: pytest.CaptureFixture) -> None
     assert (output / "VLPromptLearner" / "model.pth.tar-3").read_bytes() == before
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].model_class.uses_text])
 def test_new_classes_are_tested_with_the_learned_prompts(
     method: str, run: Run, trained: Trained
 ) -> None:
