@@ -18,6 +18,9 @@ from protocols.published.runs import Environment, table_runs
 from protocols.published.settings import UsageError
 from protocols.reporting.results import find_results
 
+# by no configuration for base-to-new
+UNPUBLISHED = {"DePTIVLP", "DePTPromptSRC"}
+
 STUDENT = """
 appeared: "2024-03"
 saw: unlabeled images of the classes it is tested on
@@ -170,6 +173,36 @@ def test_reports_find_results_in_the_folders_of_the_rules(write, tmp_path):
         results = find_results(protocol, output)
         assert {(r.folder, r.variant) for r in results} == found
         assert {r.shots for r in results} <= {0, 8, 16}
+
+
+@pytest.mark.parametrize("protocol", settings.PROTOCOLS)
+@pytest.mark.parametrize("config", ["", settings.BUILTIN])
+def test_reports_find_every_method_in_its_published_folders(protocol, config, tmp_path):
+    """And none of them twice, or under the name of another."""
+    shifted = protocol == "domain_generalization"
+    datasets = ["imagenetv2", "imagenet_r"] if shifted else ["dtd", "sun397"]
+    datasets = ["all"] if config else datasets
+    planned = {}
+    for name in methods.ablations() if protocol == "ablation" else methods.names():
+        try:
+            runs_ = table_runs(protocol, [name], datasets, [1, 2], [1, 8, 16], config)
+        except UsageError as error:  # papers do not fix everything; the built-in world has all
+            assert not config
+            assert "has no published configuration" in str(error)
+            continue
+        planned |= {tmp_path / run.folder: run for run in runs_}
+    for run in planned.values():
+        leave_result(tmp_path, run)
+    found = find_results(protocol, tmp_path)
+    assert {r.folder for r in found} == planned.keys()
+    for result in found:
+        run = planned[result.folder]
+        assert (result.method, result.dataset, result.seed) == (run.method, run.dataset, run.seed)
+        assert result.variant == config
+    if protocol == "base2new":
+        assert {run.method for run in planned.values()} == set(methods.names()) - (
+            set() if config else UNPUBLISHED
+        )
 
 
 UNDER_ANOTHER_ROOF = """
