@@ -197,10 +197,20 @@ class PromptTrainer(SavedTraining):
                 f"{self.cfg.DATASET.NAME} has test images, but no training images: it can be tested "
                 "on (--eval-only), not trained on. Add training images to train"
             )
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and self._validates_on_test():
+            print(
+                "TEST.FINAL_MODEL best_val: the epoch is kept that is best on the *test* images, so "
+                "that accuracy on them is optimistic; last_step takes the last epoch"
+            )
         self.trains = True
         run_folder.begin(self.cfg, "training", self.dm.dataset)
         super().before_train()
         self.curves.resume(self.resumed_from, self.start_epoch)
+
+    def _validates_on_test(self) -> bool:
+        """As with datasets that have no validation images of their own, such as ImageNet."""
+        dataset = self.dm.dataset
+        return self.val_loader is self.test_loader or dataset.val is dataset.test
 
     def before_epoch(self) -> None:
         super().before_epoch()

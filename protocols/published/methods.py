@@ -101,7 +101,7 @@ class Setting:
         evaluation_folder: template of the output folder of tests on another dataset.
         trained_on: "source", or "target" where cross-dataset transfer trains on every target.
         teacher: what must be trained first.
-        notes: to be said when a run is made.
+        notes: for the log of a run; {dataset} stands for its name.
     """
 
     config: str
