@@ -114,6 +114,15 @@ class PromptedCLIP(nn.Module):
         other._set_classes(names)
         return other
 
+    def asked_otherwise(
+        self, template: PromptTemplate, teacher: Callable[[Sequence[str]], Tensor] | None
+    ) -> PromptedCLIP:
+        """The same encoders, learner and classes under another template, beside another teacher."""
+        other = copy.copy(self)
+        other.template, other.teacher = template, teacher
+        other._set_classes(self.names)
+        return other
+
     def trained_rows(self) -> list[int] | None:
         """For every class its place among those trained on; None where one of them was not."""
         if self.names == self.trained_classes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -182,6 +183,20 @@ class PromptTrainer(SavedTraining):
             self.optim = build_optimizer(learner, cfg.OPTIM, self.parameter_groups())
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
             self.register_model(self.checkpoint_name, learner, self.optim, self.sched)
+
+    def model_on(self, dataset: str) -> PromptedCLIP:
+        """The model as it would be on another dataset, whose template and teacher may be others, with
+        what is learned shared.
+
+        Args:
+            dataset: registered name.
+        """
+        there = copy.copy(self)
+        there.cfg = self.cfg.clone()
+        there.cfg.defrost()
+        there.cfg.DATASET.NAME = dataset
+        there.teacher = there.build_teacher()
+        return self.model.asked_otherwise(there.build_template(), there.teacher)
 
     def clip_in_fp32(self) -> CLIP:
         """The frozen CLIP with the stored weights in fp32, whatever the precision."""
