@@ -7,7 +7,7 @@ format of that file stands in docs/add_a_method.md; nothing here knows a method 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -201,6 +201,7 @@ class Method:
         lender: the method whose configurations it uses.
         reported_as: its name in the file of published figures.
         saw: what it saw beside labelled training images, for reports.
+        transductive: it saw images of what it is tested on, so that no ranking has it.
         rules: what holds where; those that fit are laid over each other in their order.
         scripts: published scripts with arguments of their own.
         ablation_title, ablation: its ablation on base-to-new, by the paper's name of each row.
@@ -213,6 +214,7 @@ class Method:
     lender: str = ""
     reported_as: str = ""
     saw: str = ""
+    transductive: bool = False
     rules: tuple[Rule, ...] = ()
     scripts: Mapping[str, OwnScript] = field(default_factory=dict, hash=False)
     ablation_title: str = ""
@@ -332,6 +334,19 @@ class Method:
             if "config" in rule.values and (not rule.protocols or protocol in rule.protocols)
         }
 
+    def notes(
+        self, protocol: str, datasets: Iterable[str], shots: int = SHOTS, config: str = ""
+    ) -> list[str]:
+        """What is to be said of the settings on some datasets, each once; as for `setting`."""
+        datasets, said = list(datasets), {}
+        for dataset in datasets:
+            for note in self.setting(protocol, dataset, shots, config).notes:
+                said.setdefault(note, []).append(dataset)
+        return [
+            note.format(dataset="each dataset" if named == datasets else ", ".join(named))
+            for note, named in said.items()
+        ]
+
     def templates(self) -> list[str]:
         """The templates of output folders that differ from most papers'."""
         keys = ("folder", "evaluation_folder")
@@ -403,6 +418,7 @@ def find(name: str) -> Method:
         "configurations_of": str,
         "reported_as": str,
         "saw": str,
+        "transductive": bool,
         "settings": list,
         "scripts": dict,
         "ablation": dict,
@@ -419,6 +435,7 @@ def find(name: str) -> Method:
         lender=content.get("configurations_of", ""),
         reported_as=content.get("reported_as", name),
         saw=content.get("saw", ""),
+        transductive=content.get("transductive", False),
         rules=tuple(
             _rule(each, f"{path}, setting {number}")
             for number, each in enumerate(content.get("settings", []), start=1)
