@@ -461,6 +461,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda name: (find(name).appeared or "9999", name)))
 
 
+def available(protocol: str, config: str) -> tuple[str, ...]:
+    """The methods that have this configuration, or for "" a published one for the protocol."""
+    return tuple(
+        name
+        for name in names()
+        if (config in find(name).configs() if config else find(name).published_configs(protocol))
+    )
+
+
 def trained() -> tuple[str, ...]:
     """The methods that train something."""
     return tuple(name for name in names() if not find(name).zero_shot)
