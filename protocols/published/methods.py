@@ -339,11 +339,12 @@ class Method:
     ) -> list[str]:
         """What is to be said of the settings on some datasets, each once; as for `setting`."""
         datasets, said = list(datasets), {}
+        every = "each dataset" if len(datasets) > 1 else "".join(datasets)
         for dataset in datasets:
             for note in self.setting(protocol, dataset, shots, config).notes:
                 said.setdefault(note, []).append(dataset)
         return [
-            note.format(dataset="each dataset" if named == datasets else ", ".join(named))
+            note.format(dataset=every if named == datasets else ", ".join(named))
             for note, named in said.items()
         ]
 
