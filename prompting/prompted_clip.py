@@ -124,6 +124,15 @@ class PromptedCLIP(nn.Module):
         other._set_classes(names)
         return other
 
+    def asked_otherwise(
+        self, template: PromptTemplate, teacher: Callable[[Sequence[str]], Tensor] | None
+    ) -> PromptedCLIP:
+        """The same encoders, learner and classes under another template, beside another teacher."""
+        other = copy.copy(self)
+        other.template, other.teacher = template, teacher
+        other._set_classes(self.names)
+        return other
+
     def trained_rows(self) -> list[int] | None:
         """For every class its place among those trained on; None where one of them was not."""
         if self.names == self.trained_classes:
@@ -177,10 +186,15 @@ class PromptedCLIP(nn.Module):
         tensors = learner.buffers() if frozen else learner.state_dict(keep_vars=True).values()
         return tuple((id(tensor), tensor._version) for tensor in tensors)
 
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Embedded images, (B, 1 + patches, width) -> image features under what is learned,
+        (B, embed_dim), not normalised. A vision transformer's alone."""
+        return self.clip.image.encode(tokens, self.prompt_learner.steer_image())
+
     def encode_images(self, images: Tensor) -> Tensor:
         """Normalised image features under what is learned, (B, embed_dim)."""
         if self.clip.is_vit:
-            features = self.clip.image(images, self.prompt_learner.steer_image())
+            features = self.encode_tokens(self.clip.image.embed(images))
         else:
             features = self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
         return normalise(self.finish_images(features))
@@ -191,14 +205,13 @@ class PromptedCLIP(nn.Module):
         The two passes share the embedding of the patches, which nothing learned reaches; where nothing
         acts inside the image encoder they are one.
         """
-        steering = self.prompt_learner.steer_image()
-        if not steering.acts:
+        if not self.prompt_learner.steer_image().acts:
             features = self.encode_images(images)
             return features, features.detach()
         tokens = self.clip.image.embed(images)
         with torch.no_grad():
             frozen = normalise(self.clip.image.encode(tokens))
-        return normalise(self.finish_images(self.clip.image.encode(tokens, steering))), frozen
+        return normalise(self.finish_images(self.encode_tokens(tokens))), frozen
 
     @torch.no_grad()
     def encode_images_raw(self, images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import trainers  # noqa: F401 (registers the methods)
-from protocols.launch import scripts_of
+from protocols.launch import SCRIPTS, scripts_of
 from protocols.published import runs
 from tests.protocols.small import make_environment
 
@@ -61,6 +61,8 @@ def test_the_published_scripts_are_there():
     published |= {f"prograd/{s}.sh" for s in ("prograd", "base2new_train_prograd", "eval")}
     published |= {f"coprompt/base2new_{s}_coprompt.sh" for s in ("train", "test")}
     published |= {f"lpclip/{s}.sh" for s in ("feat_extractor", "linear_probe")}
+    mmrl = ("base2new_train", "base2new_test", "cross_datasets_train", "cross_datasets_test")
+    published |= {f"mmrl/{s}.sh" for s in (*mmrl, "few_shot")}
     published |= {f"promptkd/{s}.sh" for s in ("base2new_train", "base2new_test", "xd_train")}
     assert published <= names
 
@@ -74,6 +76,11 @@ def launched_by(script):
     """Method and script that a file stands for."""
     method, name = words_of(script)
     return method, scripts_of(method)[name]
+
+
+def stands_for(script, *names):
+    """Whether a file stands for one of the common scripts."""
+    return launched_by(script)[1].make in [SCRIPTS[name].make for name in names]
 
 
 @pytest.mark.parametrize("script", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -170,14 +177,14 @@ def folders():
     tried, names = set(), []
     for name in dict.fromkeys(path.parent.name for path in FILES):
         scripts = [path for path in FILES if path.parent.name == name and is_single(path)]
-        stands_for = {" ".join(words_of(path)) for path in scripts}
+        launched = {" ".join(words_of(path)) for path in scripts}
         if (
-            stands_for
+            launched
             and words_of(scripts[0])[0] in TRAINER_REGISTRY.registered_names()
-            and stands_for - tried
+            and launched - tried
         ):
             names.append(name)
-            tried |= stands_for
+            tried |= launched
     return names
 
 
@@ -202,13 +209,14 @@ def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
     values |= {"CSC": "False", "WEIGHTS": str(weights), "WEIGHT": "8.0", "EXP": "x", "EPOCH": "1"}
     options = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1", "DATALOADER.NUM_WORKERS", "0"]
     scripts = [path for path in FILES if path.parent.name == method and is_single(path)]
-    scripts.sort(key=lambda path: ("reproduce" in path.stem, "train" not in path.stem))
+    trains = ("base2new_train", "xd_train", "few_shot")
+    scripts.sort(key=lambda path: ("reproduce" in path.stem, not stands_for(path, *trains)))
     for script in scripts:
         output = reproduced if "reproduce" in script.stem else trained
         if output == reproduced and not weights.exists():
             give_weights(weights, trained, launched_by(script)[0])
         variables = {"DATA": str(data), "OUTPUT": str(output), "CFG": "builtin", "SEEDS": "1"}
-        dataset = "builtin_things" if "xd_train" in script.stem else "builtin_flowers"
+        dataset = "builtin_things" if stands_for(script, "xd_train") else "builtin_flowers"
         words = [{**values, "DATASET": dataset}[name] for name in launched_by(script)[1].arguments]
         before = set(output.rglob("results.json"))
         finished = bash(script, *words, *options, **variables)

@@ -101,7 +101,7 @@ class Setting:
         evaluation_folder: template of the output folder of tests on another dataset.
         trained_on: "source", or "target" where cross-dataset transfer trains on every target.
         teacher: what must be trained first.
-        notes: to be said when a run is made.
+        notes: for the log of a run; {dataset} stands for its name.
     """
 
     config: str
@@ -345,6 +345,20 @@ class Method:
             for rule in self.rules
             if "config" in rule.values and (not rule.protocols or protocol in rule.protocols)
         }
+
+    def notes(
+        self, protocol: str, datasets: Iterable[str], shots: int = SHOTS, config: str = ""
+    ) -> list[str]:
+        """What is to be said of the settings on some datasets, each once; as for `setting`."""
+        datasets, said = list(datasets), {}
+        every = "each dataset" if len(datasets) > 1 else "".join(datasets)
+        for dataset in datasets:
+            for note in self.setting(protocol, dataset, shots, config).notes:
+                said.setdefault(note, []).append(dataset)
+        return [
+            note.format(dataset=every if named == datasets else ", ".join(named))
+            for note, named in said.items()
+        ]
 
     def templates(self) -> list[str]:
         """The templates of output folders that differ from most papers'."""

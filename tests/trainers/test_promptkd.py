@@ -148,6 +148,7 @@ def test_the_published_selection_is_on_test_images_and_said(
     )
     said = capsys.readouterr().out
     assert ("best on the *test* images" in said) == (tested == "test")
+    assert ("SELECT_ON_TEST False validates" in said) == (tested == "test")
     (best,) = output.glob("*/model-best.pth.tar")
     kept = torch.load(best, weights_only=True)["val_result"]
     results = json.loads((output / "results.json").read_text())

@@ -14,6 +14,7 @@ import pytest
 import torch
 from dassl.engine import TRAINER_REGISTRY
 
+from datasets import few_shot
 from tests import tiny_clip
 
 from .conftest import (
@@ -124,6 +125,17 @@ def test_tests_in_between_change_nothing(run: Run) -> None:
     tested = run("CoOp", "tested", TEST__FINAL_MODEL="best_val")
     assert_same(learned(tested), plain)
     assert (tested / "prompt_learner" / "model-best.pth.tar").is_file()
+
+
+def test_a_choice_on_test_images_is_said(run: Run, monkeypatch, capsys) -> None:
+    """Datasets without validation images, such as ImageNet, validate on their test images."""
+    best = {"TEST__FINAL_MODEL": "best_val", "OPTIM__MAX_EPOCH": "1"}
+    run("CoOp", "validated", **best)
+    assert "best on the *test* images" not in capsys.readouterr().out
+    real = few_shot.read_split
+    monkeypatch.setattr(few_shot, "read_split", lambda *paths: real(*paths)._replace(val=None))
+    run("CoOp", "tested", **best)
+    assert "best on the *test* images" in capsys.readouterr().out
 
 
 def test_another_seed_gives_another_result(run: Run) -> None:
