@@ -201,7 +201,7 @@ def test_the_cost_model_counts_what_pytorch_counts(
     assert sum(isinstance(each, passes.ImagePass) for each in ours.passes) == image_passes
     of_text, of_images = costs.step(ours.passes)
     # adapters are not modelled, and weigh more in a tiny CLIP
-    bound = 0.08 if method == "MultiModalAdapter" else 0.02
+    bound = 0.1 if method == "MultiModalAdapter" else 0.03
     assert of_text + of_images == pytest.approx(counted, rel=bound)
     assert costs.counted(ours.image_passes) == pytest.approx(of_images, rel=bound)
 
