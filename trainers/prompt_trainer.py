@@ -53,6 +53,7 @@ class PromptTrainer(SavedTraining):
         checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.
         views: how many augmented views of a training image a step takes.
+        training_classes: SUBSAMPLE_CLASSES of what is trained on, where that is not what is tested.
         model_class: how logits come about.
     and overrides `build_template` and `build_learner`, and what else differs from CoOp's way: see
     docs/add_a_method.md.
@@ -68,6 +69,7 @@ class PromptTrainer(SavedTraining):
     at_most: ClassVar[Mapping[str, float]] = {}
     learns = True
     views = 1
+    training_classes = ""
     model_class: type[PromptedCLIP] = PromptedCLIP
 
     # -- what a method says -------------------------------------------------------------------------
