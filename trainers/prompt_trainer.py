@@ -54,6 +54,7 @@ class PromptTrainer(SavedTraining):
         by_steps: whether it learns by steps over batches; if not, `run_epoch` is its own, and the last
             epoch is the only one.
         views: how many augmented views of a training image a step takes.
+        training_classes: SUBSAMPLE_CLASSES of what is trained on, where that is not what is tested.
         model_class: how logits come about.
     and overrides `build_template` and `build_learner`, and what else differs from CoOp's way: see
     docs/add_a_method.md.
@@ -71,6 +72,7 @@ class PromptTrainer(SavedTraining):
     learns = True
     by_steps = True
     views = 1
+    training_classes = ""
     model_class: type[PromptedCLIP] = PromptedCLIP
 
     # -- what a method says -------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import filelock
 import yaml
+from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.checkpoints import BEST_FILE
@@ -149,7 +150,14 @@ def changed_pictures(cfg: CfgNode) -> list[str]:
     recorded = _read_record(Path(cfg.OUTPUT_DIR)).get("pictures", {})
     if not recorded:
         return []
-    return pictures.differences(recorded, pictures.of_configuration(cfg, tuple(recorded)))
+    present = pictures.of_configuration(cfg, tuple(recorded))
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    if "train_x" in recorded and (classes := getattr(trainer, "training_classes", "")):
+        trained_on = cfg.clone()
+        trained_on.defrost()
+        trained_on.DATASET.SUBSAMPLE_CLASSES = classes
+        present = {**present, **pictures.of_configuration(trained_on, ("train_x",))}
+    return pictures.differences(recorded, present)
 
 
 def release(cfg: CfgNode) -> None:

@@ -31,6 +31,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
     """
 
     teacher_method: ClassVar[type[PromptTrainer]]
+    training_classes = "all"
     teacher: PromptedTeacher
     kept: Tensor | None = None
 
@@ -38,7 +39,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
         return find_teacher(self, self.teacher_method)
 
     def before_train(self) -> None:
-        everything = data_manager(self, "all")
+        everything = data_manager(self, self.training_classes)
         self.train_loader_x = everything.train_loader_x
         self.kept = self._features_of_all(self.train_loader_x.dataset)
         seed_loaders(self)
