@@ -57,6 +57,7 @@ def inspect_run(
     device: str | None = None,
     precision: str | None = None,
     backbone: str | None = None,
+    before: Evaluation | None = None,
     progress: bool = False,
 ) -> Inspection:
     """Classify the test set of a run again, and gather what else it left.
@@ -65,6 +66,7 @@ def inspect_run(
         run, device, precision, backbone: as for `Classifier.load`.
         root: the data root here, where the training had another.
         options: KEY VALUE pairs that say other data than the training's.
+        before: zero-shot CLIP's answers, where they are known.
         progress: show bars.
 
     Raises:
@@ -94,7 +96,7 @@ def inspect_run(
         computed_in=f"{classifier.precision.name} on {classifier.precision.device}",
         cfg=cfg,
         test=answers(classifier, dataset.test),
-        before=answers(classifier.untrained(template), dataset.test),
+        before=before or answers(classifier.untrained(template), dataset.test),
         template=template,
         validation=answers(classifier, dataset.val) if has_validation else None,
         context=context_of(checkpoint["state_dict"]),
