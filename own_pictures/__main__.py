@@ -24,11 +24,13 @@ from protocols.published.settings import UsageError
 from train import run_program
 
 from . import steps
+from .planning import BUILTIN_CLIP, Wish, make_plan
 
 SHOTS = 16
 EPILOG = """environment variables:
   BACKBONE  an OpenAI CLIP by name, or a file, instead of the one chosen for this machine
   PREC      fp32, fp16, amp or bf16, instead of the one measured to be fastest
+  CFG       a configuration of the method, instead of the published one
   OUTPUT    the root of the output folders (default ./output)"""
 
 
@@ -90,23 +92,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(given: argparse.Namespace) -> None:
     pictures = steps.check_pictures(given.folder, given.classes_file)
-    plan = steps.plan(
+    wish = Wish(
         pictures,
         given.method,
         given.shots,
         output=Path(os.environ.get("OUTPUT") or "output").absolute(),
-        backbone=steps.BUILTIN_CLIP if given.builtin else os.environ.get("BACKBONE", ""),
+        config=os.environ.get("CFG", ""),
+        backbone=BUILTIN_CLIP if given.builtin else os.environ.get("BACKBONE", ""),
         precision=os.environ.get("PREC", ""),
         options=given.options,
     )
+    plan = make_plan(wish)
     before = steps.show_zero_shot(plan)
     steps.train(plan)
     page = steps.show_both(plan, before)
     shared = steps.share(plan)
-    print(
-        f"\nThe page to look at:    {page}\nThe file to share:      {shared}\nClassify pictures next:"
-    )
-    print(f"    python predict.py {shlex.quote(os.path.relpath(plan.folder))} PICTURES...")
+    print(f"\nThe page to look at: {_shown(page)}")
+    print(f"The file to share:   {_shown(shared)}")
+    print(f"Classify pictures:   python predict.py {shlex.quote(_shown(plan.folder))} PICTURES...")
+
+
+def _shown(path: Path) -> str:
+    """As short as it can be given in the checkout, where predict.py is."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 if __name__ == "__main__":
