@@ -205,5 +205,5 @@ class SavedTraining(TrainerX):
         self.optim.load_state_dict(state["optimizer"])
         resume.restore_scheduler(self.sched, state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
-        self.best_result = state["best_result"]
+        self.best_result = float(state["best_result"])
         resume.set_random_state(state["random"])
