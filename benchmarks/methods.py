@@ -69,10 +69,11 @@ def row(method: str, args: argparse.Namespace) -> dict[str, Any]:
         if batch != EQUAL_BATCH:
             equal = step("ours", method, classes, EQUAL_BATCH, args)
         for key, name in zip(BOTH, ("step_seconds", "peak_memory"), strict=True):
-            figures[f"{name}_{classes}_batch_{EQUAL_BATCH}"] = equal[key]
+            figures[f"{name}_{classes}_equal_batch"] = equal[key]
     machine = measure.machine(device)
     return {
         **figures,
+        "equal_batch": EQUAL_BATCH,
         "plain_measured_at": " ".join(map(str, plain)),
         "device": machine["gpu"] or machine["cpu"],
         "precision": args.precision,
@@ -168,7 +169,7 @@ def _taken(figures: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> di
     }
     for key, name in (("step_seconds", "step"), ("peak_memory", "memory")):
         for classes in CLASSES if baseline else ():
-            column = f"{key}_{classes}_batch_{EQUAL_BATCH}"
+            column = f"{key}_{classes}_equal_batch"
             relative = float(figures[column]) / float(baseline[column])
             table[f"{name} / {BASELINE}'s, {classes}"] = f"{relative:.2f}"
     return table

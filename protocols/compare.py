@@ -1,6 +1,6 @@
 """All methods side by side: how well they do on the average of some datasets, and what that costs.
 
-    python -m protocols.compare output --config builtin --benchmarks docs/benchmarks.csv
+    python -m protocols.compare output --config builtin --benchmarks docs/methods.csv
     python -m protocols.compare output --config builtin --out methods.html --plots plots
 
 Accuracies, learned numbers and the sizes of files are of the base-to-new runs under OUTPUT; what the
@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--datasets", nargs="+", default=[], help="averaged over these and no others")
     add("--config", default="", help="only runs of this configuration, such as builtin")
     add("--seeds", nargs="+", type=int, default=list(settings.SEEDS), help="the seeds to expect")
-    add("--benchmarks", type=Path, help="a CSV file of benchmarks.report")
+    add("--benchmarks", type=Path, help="a CSV file of benchmarks.methods")
     add("--classes", type=int, default=50, help="of the benchmarks (50)")
     add("--precision", default="fp32", help="of the benchmarks (fp32)")
     add("--format", choices=("text", "markdown", "html"), default="text")

@@ -347,7 +347,7 @@ def test_a_row_a_method_and_the_rows_of_others_stay(
         "532",
         "5032",
     )
-    assert (coop["step_seconds_500_batch_4"], coop["plain_measured_at"]) == ("504", "50 500")
+    assert (coop["step_seconds_500_equal_batch"], coop["plain_measured_at"]) == ("504", "50 500")
     assert float(maple["plain_seconds_500"]) == 5004  # on the line through 50 and 150
     assert maple["plain_measured_at"] == "50 150"
     capsys.readouterr()

@@ -72,38 +72,35 @@ def _learned_numbers(path: Path) -> int:
 
 
 FULL_SIZE = "ViT-B/16"
-_WORKS = {
-    "learned": ("learned numbers", 1, 0),
-    "checkpoint_bytes": ("file (KB)", 1e3, 0),
-    "train_step": ("step (s)", 1, 2),
-    "peak_memory": ("memory (MB)", 1e6, 0),
+_COLUMNS = {
+    "learned": ("learned_parameters", "learned numbers", 1, 0),
+    "file": ("file_bytes", "file (KB)", 1e3, 0),
+    "step": ("step_seconds_{}_equal_batch", "step (s)", 1, 2),
+    "memory": ("peak_memory_{}_equal_batch", "memory (MB)", 1e6, 0),
 }
-"""Title, divisor and decimals by the name of a measurement in the file of benchmarks."""
+"""Column of the file of benchmarks by number of classes, title, divisor and decimals, by name."""
 
 
 def costs_of_benchmarks(path: Path, classes: int, precision: str) -> list[Cost]:
-    """The same from a CSV file of benchmarks, of one number of classes and one precision, as far as it
-    has them.
+    """The same from a CSV file of benchmarks, steps at one batch for all methods, of one number of
+    classes and one precision.
 
     Raises:
-        ReportError: there is no such file, or it is another one.
+        ReportError: there is no such file, it is another one, or it has no such number of classes.
     """
-    found: dict[str, dict[str, float]] = {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                fits = row["classes"] == str(classes) and row["precision"] == precision
-                if row["work"] in _WORKS and fits and row["ours"]:
-                    found.setdefault(row["work"], {}).setdefault(row["method"], float(row["ours"]))
+            rows = [row for row in csv.DictReader(file) if row["precision"] == precision]
+        return [
+            Cost(
+                f"full-size-{name}",
+                f"{FULL_SIZE} {title}",
+                {row["method"]: float(row[column.format(classes)]) / unit for row in rows},
+                decimals,
+            )
+            for name, (column, title, unit, decimals) in _COLUMNS.items()
+        ]
     except (OSError, KeyError, ValueError) as error:
-        raise ReportError(f"{path} is no CSV file of `benchmarks.report` ({error})") from error
-    return [
-        Cost(
-            f"full-size-{work}",
-            f"{FULL_SIZE} {title}",
-            {method: value / unit for method, value in found[work].items()},
-            decimals,
-        )
-        for work, (title, unit, decimals) in _WORKS.items()
-        if work in found
-    ]
+        raise ReportError(
+            f"{path} is no CSV file of `benchmarks.methods` with {classes} classes ({error})"
+        ) from error

@@ -16,12 +16,11 @@ from tests.protocols.results import write_run
 # accuracy on both halves, and numbers learned
 METHODS = {"ZeroshotCLIP": (60, 0), "CoOp": (70, 32), "KgCoOp": (65, 64), "IVLP": (75, 640)}
 METHODS |= {"PromptKD": (90, 8)}
-BENCHMARKS = """method,work,classes,batch,precision,device,ours,plain,floor,unit,note
-CoOp,train_step,50,4,fp32,cpu,1.5,5.0,0.7,s,
-IVLP,train_step,50,4,fp32,cpu,2.5,6.0,2.2,s,
-IVLP,train_step,50,4,bf16,cpu,0.5,6.0,2.2,s,
-IVLP,train_step,500,4,fp32,cpu,9.5,6.0,2.2,s,
-CoOp,peak_memory,50,4,fp32,cpu,1200000000,,,bytes,
+BENCHMARKS = """method,learned_parameters,file_bytes,step_seconds_50_equal_batch,\
+step_seconds_500_equal_batch,peak_memory_50_equal_batch,precision
+CoOp,2048,22851,1.5,3.5,1200000000,fp32
+CoOp,2048,22851,0.5,1.5,1100000000,bf16
+MaPLe,3555072,14000000,2.5,9.5,1900000000,fp32
 """
 
 
@@ -54,10 +53,15 @@ def test_the_table_has_a_dash_for_what_nobody_measured(output, capsys):
     }
     assert rows["CoOp"]["H"] == "70.00 ± 0.00"
     assert rows["CoOp"]["published H"] == "71.66"
-    costs = ("learned numbers", "ViT-B/16 step (s)", "ViT-B/16 memory (MB)")
-    assert [rows["CoOp"][cost] for cost in costs] == ["32", "1.50", "1,200"]
-    assert [rows["IVLP"][cost] for cost in costs] == ["640", "2.50", "-"]
-    assert [rows["ZeroshotCLIP"][cost] for cost in costs] == ["-", "-", "-"]
+    costs = (
+        "learned numbers",
+        *map("ViT-B/16 {}".format, ("file (KB)", "step (s)", "memory (MB)")),
+    )
+    assert [rows["CoOp"][cost] for cost in costs] == ["32", "23", "1.50", "1,200"]
+    assert [rows["IVLP"][cost] for cost in costs] == ["640", "-", "-", "-"]
+    assert [rows["ZeroshotCLIP"][cost] for cost in costs] == ["-"] * 4
+    assert compare.main([*words, "--classes", "12"]) == 2
+    assert "is no CSV file of `benchmarks.methods` with 12 classes" in capsys.readouterr().err
     assert list(rows)[-1] == "PromptKD"
     assert any("PromptKD saw" in line[0] and "not ranked" in line[0] for line in lines)
 
