@@ -18,7 +18,7 @@ METHODS = {"ZeroshotCLIP": (60, 0), "CoOp": (70, 32), "KgCoOp": (65, 64), "IVLP"
 METHODS |= {"PromptKD": (90, 8)}
 COSTS = ("learned numbers", "step (s)", "memory (MB)")
 BENCHMARKS = """method,precision,clock,threads,device,learned_parameters,\
-step_seconds_50_batch_4,peak_memory_50_batch_4
+step_seconds_50_equal_batch,peak_memory_50_equal_batch
 CoOp,fp32,cpu,1,EPYC,2048,1.5,1200000000
 IVLP,fp32,cpu,1,EPYC,,2.5,
 """
