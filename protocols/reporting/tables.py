@@ -102,8 +102,8 @@ def notes_on_comparison(blocks: Sequence[Block], statistics: Sequence[Statistic]
     )
     if incomplete:
         notes.append(
-            f"no average of {', '.join(incomplete)}, since results are missing (--partial averages what "
-            "is there)"
+            f"no average of {', '.join(incomplete)}, since results are missing "
+            "(--partial averages what is there)"
         )
     return [*notes, *notes_on_published(statistics)]
 
