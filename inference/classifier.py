@@ -255,9 +255,14 @@ class Classifier:
         """Features of the classes of length 1, (C, embed_dim), fp32 on the CPU.
 
         Raises:
-            InputError: they depend on the picture.
+            InputError: they depend on the picture, or classes are not known by their texts.
         """
         self.check_text(f"{self.method} has no class features of its own to give")
+        if not self.model.uses_text:
+            raise InputError(
+                f"{self.method} has no class features to give: every class has weights of its own, in "
+                "the file of the run. Classify with predict"
+            )
         with self.precision.autocast():
             return self.model.class_features().float().cpu()
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import filelock
 import yaml
+from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.checkpoints import BEST_FILE
@@ -154,7 +155,14 @@ def changed_pictures(cfg: CfgNode, parts: Sequence[str] = PARTS) -> list[str]:
     recorded = {part: pictures for part, pictures in kept.items() if part in parts}
     if not recorded:
         return []
-    return pictures.differences(recorded, pictures.of_configuration(cfg, tuple(recorded)))
+    present = pictures.of_configuration(cfg, tuple(recorded))
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    if "train_x" in recorded and (classes := getattr(trainer, "training_classes", "")):
+        trained_on = cfg.clone()
+        trained_on.defrost()
+        trained_on.DATASET.SUBSAMPLE_CLASSES = classes
+        present = {**present, **pictures.of_configuration(trained_on, ("train_x",))}
+    return pictures.differences(recorded, present)
 
 
 def release(cfg: CfgNode) -> None:

@@ -17,7 +17,7 @@ from inference import Classifier
 from prompting import checkpoints
 from prompting.errors import InputError
 from tests import tiny_clip
-from tests.trainers.conftest import LEARNING, METHODS, Run, Trained
+from tests.trainers.conftest import LEARNING, METHODS, READING, Run, Trained
 
 from .conftest import BASE
 
@@ -175,7 +175,7 @@ def test_workers_change_nothing_and_memory_holds_a_few(
     assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("method", LEARNING)
+@pytest.mark.parametrize("method", READING)
 def test_new_class_names(
     method: str, trained: Trained, own_test: OwnTest, pictures: list[Path]
 ) -> None:
