@@ -88,7 +88,7 @@ def test_from_a_folder_to_a_classifier(
     assert "5 classes; 25 pictures to train, 10 to validate, 15 to test" in said
     assert "precision: fp32 (as asked)" in said
     assert re.search(r"Zero-shot CLIP, asked .*: [\d.]+% of 15 test pictures right", said)
-    assert "Training PromptSRC on 20 pictures, 2 epochs" in said
+    assert "Training PromptSRC on 20 pictures, at least 4 a class (cat), 2 epochs" in said
     rows = [line.split() for line in said.splitlines()]
     compared = [row for row in rows if row and row[0] in CLASSES]
     assert [row[:2] for row in compared] == [[name, "3"] for name in CLASSES]
