@@ -81,10 +81,12 @@ def train(plan: Plan) -> None:
     if finished(plan.run, plan.environment) is not None:
         print(f"Kept: the training in {plan.folder} is finished")
         return
-    options = plan.cfg.OPTIM
+    options, items = plan.cfg.OPTIM, plan.dataset.train_x
+    counts = Counter(item.classname for item in items)
+    fewest = min(counts, key=counts.__getitem__)
     print(
-        f"Training {plan.run.method} on {len(plan.dataset.train_x)} pictures, {options.MAX_EPOCH} "
-        f"epochs (all that it says: {plan.folder / 'log.txt'})",
+        f"Training {plan.run.method} on {len(items)} pictures, at least {counts[fewest]} a class "
+        f"({fewest}), {options.MAX_EPOCH} epochs (all that it says: {plan.folder / 'log.txt'})",
         flush=True,
     )
     with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 import shutil
 import sys
@@ -25,7 +26,7 @@ from inference.evaluation import Evaluation
 from inference.inspection import inspect_run
 from inference.page import Section, Table, make_page
 from prompting.errors import InputError
-from tests.trainers.conftest import LEARNING, Run, Trained
+from tests.trainers.conftest import LEARNING, Trained
 
 from .conftest import BASE
 
@@ -91,7 +92,7 @@ def test_the_answers_are_those_of_the_runs_own_test(method: str, trained: Traine
     results = json.loads((output / "results.json").read_text())
     assert found.test.accuracy == pytest.approx(results["metrics"]["accuracy"])
     assert list(found.test.names) == BASE
-    assert len(found.epochs) == 3
+    assert found.epochs[-1]["epoch"] == 3
     state = torch.load(next(output.glob("*/model.pth.tar-3")), weights_only=True)["state_dict"]
     has_words = any(name.rpartition(".")[2] == "ctx" for name in state)
     assert (found.context is not None) == has_words
@@ -213,7 +214,7 @@ def test_very_many_classes_are_drawn_in_little_space() -> None:
 
 
 def test_a_mistake_is_a_line_and_status_2(
-    call: Call, run: Run, trained: Trained, tmp_path: Path, monkeypatch
+    call: Call, trained: Trained, data: Path, tmp_path: Path, monkeypatch
 ) -> None:
     output = shutil.copytree(trained("IVLP"), tmp_path / "run")
     (tmp_path / "file").write_text("")
@@ -225,8 +226,23 @@ def test_a_mistake_is_a_line_and_status_2(
     record = json.loads((other / "run.json").read_text())
     record["pictures"]["test"]["ant"] = [7, "0"]
     (other / "run.json").write_text(json.dumps(record))
+    file = shutil.copy(next(output.glob("*/prompts.safetensors")), tmp_path / "alone.safetensors")
+    (tmp_path / "damaged.safetensors").write_bytes(file.read_bytes()[:-9])
+    roots = {}
+    for name in ("wide", "broken", "untested"):
+        roots[name] = shutil.copytree(data, tmp_path / name)
+    pictures = "caltech-101/101_ObjectCategories/ant/image_0007.jpg"
+    Image.new("RGB", (40_000, 1)).save(roots["wide"] / pictures)
+    (roots["broken"] / pictures).write_text("no picture")
+    split = roots["untested"] / "caltech-101/split_zhou_Caltech101.json"
+    split.write_text(json.dumps({**json.loads(split.read_text()), "test": []}))
+    page = ("--output", tmp_path / "page")
     before = sorted(tmp_path.rglob("*"))
     mistakes = {
+        (tmp_path / "damaged.safetensors", *page): "cannot be read as prompts",
+        (file, *page, "--root", roots["wide"]): "image_0007.jpg cannot be read: it has 40000 x 1",
+        (file, *page, "--root", roots["broken"]): "image_0007.jpg cannot be read: it is damaged",
+        (file, *page, "--root", roots["untested"]): "there are no test images",
         ("nowhere",): "there is no run nowhere",
         (tmp_path,): "is not the folder of a run",
         (unfinished,): "is not finished",
@@ -246,6 +262,10 @@ def test_a_mistake_is_a_line_and_status_2(
         assert says in error, (arguments, error)
         assert "Traceback" not in error
         assert sorted(tmp_path.rglob("*")) == before, arguments
+    # root may write anywhere, so that the system's answer is put in
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    status, _, error = call(output)
+    assert (status, "no permission to write in" in error) == (2, True)
 
 
 def test_a_full_disk_leaves_no_folder(trained: Trained, tmp_path: Path, monkeypatch) -> None:

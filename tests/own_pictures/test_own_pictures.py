@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_from_a_folder_to_a_classifier(
     assert "5 classes; 25 pictures to train, 10 to validate, 15 to test" in said
     assert "precision: fp32 (as asked)" in said
     assert re.search(r"Zero-shot CLIP, asked .*: [\d.]+% of 15 test pictures right", said)
-    assert "Training PromptSRC on 20 pictures, 2 epochs" in said
+    assert "Training PromptSRC on 20 pictures, at least 4 a class (cat), 2 epochs" in said
     rows = [line.split() for line in said.splitlines()]
     compared = [row for row in rows if row and row[0] in CLASSES]
     assert [row[:2] for row in compared] == [[name, "3"] for name in CLASSES]
@@ -111,6 +112,18 @@ def test_from_a_folder_to_a_classifier(
     assert [
         row for row in map(str.split, again.splitlines()) if row and row[0] in CLASSES
     ] == compared
+
+
+def test_the_documented_commands_are_those_of_the_program() -> None:
+    page = (ROOT / "docs/own_pictures.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert len(lines) == 3
+    for words in lines:
+        assert words[:2] == ["bash", "scripts/own_pictures.sh"]
+        assert program.parse_arguments(words[2:]).folder.name == "pictures"
+    all_of_them = program.parse_arguments(["pictures", "DATASET.NUM_SHOTS", "-1"])
+    assert all_of_them.options == ["DATASET.NUM_SHOTS", "-1"]
 
 
 def test_what_the_machine_is_faster_in_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
