@@ -16,8 +16,6 @@ from .captions import KINDS, picture
 from .captions import captions as write_captions
 
 CHUNK = 500
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 """CLIP's input normalisation."""
 
 

@@ -68,8 +68,8 @@ def test_class_name_that_does_not_fit(run: Run, copied_data: Path) -> None:
 
 
 def test_input_size_that_is_not_the_backbones(run: Run) -> None:
-    with pytest.raises(ValueError, match=r"INPUT.SIZE is \(224, 224\).*takes images of 32 x 32"):
-        run("CoOp", INPUT__SIZE="(224, 224)")
+    with pytest.raises(ValueError, match=r"INPUT.SIZE is \(48, 48\).*takes images of 32 x 32"):
+        run("CoOp", INPUT__SIZE="(48, 48)")
 
 
 def test_output_folder_of_another_configuration(run: Run) -> None:
