@@ -46,9 +46,10 @@ def fitted(cfg: CfgNode, clip: CLIP) -> CfgNode:
     for key, value in differing:
         given = cfg.INPUT[key]
         if not any(_same(given, default) for default in (_OF_CLIP[key], defaults[key])):
+            needed = "images of {} x {}".format(*value) if key == "SIZE" else value
             raise InputError(
-                f"INPUT.{key} is {given}, but {cfg.MODEL.BACKBONE.NAME} takes {_images_of(key, value)}: "
-                f'leave INPUT.{key} out, or set it to "{value}"'
+                f"INPUT.{key} is {given}, but {cfg.MODEL.BACKBONE.NAME} takes {needed}: leave "
+                f'INPUT.{key} out, or set it to "{value}"'
             )
         print(f"INPUT.{key} {value}, as the backbone says")
         own.INPUT[key] = type(given)(value)
@@ -65,9 +66,3 @@ def differences(cfg: CfgNode, clip: CLIP) -> Iterator[tuple[str, Any]]:
 
 def _same(one: Any, other: Any) -> bool:
     return one == other if isinstance(one, str) else tuple(one) == tuple(other)
-
-
-def _images_of(key: str, value: Any) -> str:
-    if key == "SIZE":
-        return "images of {} x {}".format(*value)
-    return f"images with {value}"

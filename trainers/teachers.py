@@ -47,8 +47,8 @@ def find_teacher(trainer: PromptTrainer, method: type[PromptTrainer]) -> Prompte
         teacher = prompted_teacher.from_file(path, backbone, names, method.published_unused)
     for key, value in image_input.differences(trainer.cfg, teacher.model.clip):
         raise InputError(
-            f"the teacher needs INPUT.{key} {value}, which is {trainer.cfg.INPUT[key]} here: teacher and "
-            "student see the same images, so that their backbones must agree"
+            f"the teacher needs INPUT.{key} {value}, which is {trainer.cfg.INPUT[key]} here: teacher "
+            "and student see the same images, so that their backbones must agree"
         )
     trainer.precision.cast(teacher.model.clip.image)
     teacher.model.to(trainer.device)

@@ -6,7 +6,7 @@ configuration. Text encoders that are not causal up to an end of text are refuse
 """
 
 from .description import CLIP_DEVIATION, CLIP_MEAN, ImageInput
-from .loading import load_clip
+from .loading import is_path, load_clip
 from .model import CLIP
 
-__all__ = ["CLIP", "CLIP_DEVIATION", "CLIP_MEAN", "ImageInput", "load_clip"]
+__all__ = ["CLIP", "CLIP_DEVIATION", "CLIP_MEAN", "ImageInput", "is_path", "load_clip"]

@@ -21,6 +21,8 @@ from .model import CLIP, sizes
 # a repository may have both: open_clip's weights were trained by its own configuration
 _LIBRARIES = (open_clip, hugging_face)
 _WIDEST_OF_OPENAI = 1024
+# endings of files of weights; other names may hold slashes and full stops too
+_WEIGHTS = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar")
 
 
 def load_clip(name: str, activation: str = "") -> CLIP:
@@ -73,6 +75,13 @@ def _no_clip(name: str) -> Iterator[None]:
             f"{name} does not hold a CLIP in OpenAI layout: {textwrap.shorten(why, 300).rstrip('.')}. "
             "Expected the weights of clip.model.CLIP, or of a CLIP of open_clip or transformers"
         ) from error
+
+
+def is_path(name: str) -> bool:
+    """Whether a backbone's name can only be that of a file or folder, here or on another machine."""
+    return not name.startswith((open_clip.PREFIX, hub.PREFIX)) and (
+        name.endswith(_WEIGHTS) or Path(name).is_absolute()
+    )
 
 
 def _find(name: str) -> Pretrained:
