@@ -24,6 +24,7 @@ class Repository:
     def __init__(self, name: str) -> None:
         try:
             import huggingface_hub
+            import huggingface_hub.errors
         except ImportError as error:
             raise InputError(
                 f"{error.name} is not installed, which {PREFIX} names need: pip install -r "
