@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
+import predict
+import train
 from inference import Classifier
 from prompting import checkpoints, prompted_teacher
 from prompting.backbone import load_clip
@@ -17,6 +21,7 @@ from tests.trainers.conftest import CLASSES, Run, accuracy
 
 from .conftest import BASE
 
+PAGE = Path(__file__).parents[2] / "docs" / "backbones.md"
 WRITE = {
     "open_clip": lambda folder: other_clips.write_open_clip(folder, "heads of 80"),
     "transformers": other_clips.write_transformers,
@@ -84,3 +89,29 @@ def test_zero_shot_clip_is_told_its_activation(backbones: Path, pictures: list[P
     assert not torch.allclose(quick.encode_classes(), gelu.encode_classes(), atol=1e-4)
     assert gelu.model.clip.notes == ()
     assert "does not say its activation" in Classifier.zero_shot(backbone, BASE).model.clip.notes[0]
+
+
+def test_the_commands_of_the_page_run(
+    data: Path, pictures: list[Path], tmp_path: Path, capsys
+) -> None:
+    """docs/backbones.md, on a small model and with less to train."""
+    install, names, *others = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert install == "pip install -r requirements-open-clip.txt\n"
+    assert (PAGE.parents[1] / "requirements-open-clip.txt").is_file()
+    assert re.findall(r"^(\w+)=", names, re.MULTILINE) == ["CLIP", "PICTURES"]
+    folder = other_clips.write_transformers(tmp_path / "clip")
+    torch.save(tiny_clip.build().state_dict(), folder / "model.pt")
+    given = {"$CLIP": str(folder), "$PICTURES": str(pictures[0].parents[1])}
+    less = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
+    for key, value in {"GPA_MEAN": 1, "PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2}.items():
+        less += [f"TRAINER.PROMPTSRC.{key}", str(value)]
+    lines = "".join(others).replace("\\\n", " ")
+    for name, value in {**given, "--root data": f"--root {data}"}.items():
+        lines = lines.replace(name, value)
+    lines = lines.replace("output/other", str(tmp_path / "other"))
+    for line in lines.splitlines():
+        python, script, *words = shlex.split(line)
+        assert python == "python"
+        run_it = {"predict.py": predict.main, "train.py": train.main}[script]
+        run_it(words + (less if script == "train.py" else []))
+    assert "PromptSRC on" in capsys.readouterr().err
