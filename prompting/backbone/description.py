@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,21 @@ class ImageInput:
     mean: tuple[float, ...] | None = None
     deviation: tuple[float, ...] | None = None
     interpolation: str | None = None
+
+    @classmethod
+    def read(cls, mean: Any, deviation: Any, interpolation: str | None) -> ImageInput:
+        """From the values of a configuration.
+
+        Raises:
+            ValueError, TypeError: they are not three numbers each, or a deviation is not positive.
+        """
+        values = [tuple(map(float, each)) if each else None for each in (mean, deviation)]
+        for each in filter(None, values):
+            if len(each) != 3 or not all(map(math.isfinite, each)):
+                raise ValueError(f"expected three numbers for the channels, not {each}")
+        if values[1] and min(values[1]) <= 0:
+            raise ValueError(f"a deviation is positive, not {values[1]}")
+        return cls(*values, interpolation)
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,12 @@ def read_weights(path: Path, find: Find | None = None, trusted: bool = False) ->
 
 def _read_parts(index: Path, find: Find) -> dict[str, Tensor]:
     named = read_json(index).get("weight_map")
-    if not isinstance(named, dict) or not all(isinstance(part, str) for part in named.values()):
-        raise InputError(f'{index} holds no "weight_map" of tensors to files: copy it again')
+    if not isinstance(named, dict) or not all(
+        isinstance(part, str) and Path(part).name == part for part in named.values()
+    ):
+        raise InputError(
+            f'{index} holds no "weight_map" of tensors to files beside it: copy it again'
+        )
     state: dict[str, Tensor] = {}
     for part in sorted(set(named.values())):
         if (path := find(part)) is None:

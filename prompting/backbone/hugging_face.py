@@ -139,10 +139,7 @@ def _images(find: Find) -> ImageInput:
     interpolation = _INTERPOLATION.get(config.get("resample"))
     if not config.get("do_normalize", True):
         return ImageInput((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), interpolation)
-    mean, deviation = config.get("image_mean"), config.get("image_std")
-    return ImageInput(
-        tuple(mean) if mean else None, tuple(deviation) if deviation else None, interpolation
-    )
+    return ImageInput.read(config.get("image_mean"), config.get("image_std"), interpolation)
 
 
 def to_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..builtin import BUILTIN
@@ -118,8 +119,21 @@ def _from_file(path: Path) -> Pretrained:
     if there := beside_it(library.CONFIG):
         config = read_json(there)
         if library.recognises(config):
-            return Pretrained(state, library.describe(str(path), config, beside_it))
+            return Pretrained(state, _described(library, str(path), config, beside_it))
     return Pretrained(state)
+
+
+def _described(
+    library: ModuleType, name: str, config: Mapping[str, Any], find: Find
+) -> Description:
+    try:
+        return library.describe(name, config, find)
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(
+            f"{name} has a configuration that makes no sense ({error!r}): copy {library.CONFIG} again"
+        ) from error
 
 
 def _from_hub(name: str) -> Pretrained:
@@ -141,7 +155,7 @@ def _from_library(name: str, find: Find) -> Pretrained:
         there = find(library.CONFIG)
         if there is None or not library.recognises(config := read_json(there)):
             continue
-        description = library.describe(name, config, find)
+        description = _described(library, name, config, find)
         if weights := next(filter(None, map(find, library.WEIGHTS)), None):
             return Pretrained(read_weights(weights, find), description)
     expected = " or ".join(

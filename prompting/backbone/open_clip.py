@@ -67,15 +67,10 @@ _HARMLESS = {
     *("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale"),
     *("nonscalar_logit_scale", "layers", "width", "head_width", "heads", "mlp_ratio", "patch_size"),
     *("image_size", "context_length", "vocab_size", "patch_dropout", "output_tokens", "pad_id"),
-    *(
-        "final_ln_after_pool",
-        "pos_embed_type",
-        "attn_pooler_queries",
-        "attn_pooler_heads",
-        "eos_id",
-    ),
+    *("final_ln_after_pool", "pos_embed_type", "attn_pooler_queries", "attn_pooler_heads"),
     *("timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop"),
     *("timm_drop_path", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "tokenizer_mode"),
+    "eos_id",
 }
 
 
@@ -152,11 +147,10 @@ def _stated(source: str, model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _images(preprocessing: Mapping[str, Any]) -> ImageInput:
-    mean, deviation = preprocessing.get("mean"), preprocessing.get("std")
     interpolation = preprocessing.get("interpolation")
-    return ImageInput(
-        tuple(mean) if mean else None,
-        tuple(deviation) if deviation else None,
+    return ImageInput.read(
+        preprocessing.get("mean"),
+        preprocessing.get("std"),
         interpolation if interpolation in INTERPOLATIONS else None,
     )
 

@@ -363,3 +363,32 @@ def test_a_prompt_is_as_long_as_the_model_reads() -> None:
         PromptedCLIP(clip, PromptLearner(), template, ["x " * (length - 8)])
         with pytest.raises(InputError, match=f"does not fit into CLIP's {length} tokens"):
             PromptedCLIP(clip, PromptLearner(), template, ["x " * (length - 6)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_type": ["clip"]},
+        {"text_config": [1]},
+        {"text_config": {"hidden_act": ["gelu"]}},
+        {"vision_config": {"num_attention_heads": "x"}},
+        {"vision_config": {"num_attention_heads": -1}},
+        {"preprocessor": {"image_mean": ["x", 0, 0]}},
+        {"preprocessor": {"image_mean": [0.5]}},
+        {"preprocessor": {"image_std": [0, 1, 1]}},
+        {"preprocessor": {"resample": []}},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_makes_no_sense(change, of_transformers: Path, tmp_path: Path) -> None:
+    config = json.loads((of_transformers / "config.json").read_text())
+    (tmp_path / "model.safetensors").symlink_to(of_transformers / "model.safetensors")
+    change = dict(change)
+    images = change.pop("preprocessor", {})
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(config[key], dict)
+        config[key] = {**config[key], **value} if both else value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+    with pytest.raises(InputError, match=r"makes no sense|OpenAI layout"):
+        load_clip(str(tmp_path))
