@@ -89,6 +89,7 @@ class SavedTraining(TrainerX):
                 "format": checkpoints.FORMAT,
                 **self.identity,
                 "backbone_name": self.cfg.MODEL.BACKBONE.NAME,
+                "backbone_activation": self.cfg.MODEL.BACKBONE.get("ACTIVATION", ""),
                 "dataset": self.cfg.DATASET.NAME,
                 "classnames": list(self.model.trained_classes),
                 "config": used_config(self.cfg),

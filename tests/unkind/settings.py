@@ -96,7 +96,8 @@ IMPOSSIBLE: Mapping[str, Callable[[Any], bool]] = {
     "TRAIN.PRINT_FREQ": _below(1),
     "DATALOADER.TRAIN_X.BATCH_SIZE": _below(1),
     "DATALOADER.TEST.BATCH_SIZE": _below(1),
-    "INPUT.SIZE": lambda value: tuple(value) != (32, 32),
+    # the default gives way to the size of the backbone
+    "INPUT.SIZE": lambda value: tuple(value) not in ((32, 32), (224, 224)),
     "INPUT.PIXEL_MEAN": lambda value: len(value) != 3,
     "INPUT.PIXEL_STD": lambda value: len(value) != 3 or not all(v > 0 for v in value),
     "MODEL.INIT_WEIGHTS": bool,
