@@ -154,8 +154,8 @@ def mistakes(test: Evaluation) -> Section:
     return Section(
         title,
         [
-            f"{which} wrong answers, the most probable first. In red what the picture was taken for and "
-            "its probability, below it the true class. A wrong label shows here first."
+            f"{which} wrong answers, the most probable first. In red what the picture was taken for, "
+            "with its probability, below it the true class. A wrong label shows here first."
         ],
         ("mistakes", charts.contact_sheet(test, chosen)),
         notes=["Pictures are cut as the model sees them. All answers are in pictures.csv."],
