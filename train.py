@@ -103,7 +103,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--config-file", default="", help="configuration of the method")
     add("--dataset-config-file", default="", help="configuration of the dataset")
     add("--trainer", default="", help="the method, such as PromptSRC")
-    add("--backbone", default="", help="an OpenAI CLIP, a file in its layout, or a built-in CLIP")
+    add("--backbone", default="", help="a CLIP by name, file or folder (docs/backbones.md)")
     add("--precision", default="", help="fp32, fp16, amp or bf16, of whatever method runs")
     add("--head", default="", help="the head, of trainers that have one")
     add("--eval-only", action="store_true", help="test only")

@@ -115,14 +115,17 @@ class Classifier:
         template: str = DEFAULT,
         device: str | None = None,
         precision: str = "fp32",
+        activation: str = "",
     ) -> Classifier:
         """CLIP as it is, without any run.
 
         Args:
-            backbone: an OpenAI CLIP such as "ViT-B/16", a file, or a built-in one.
+            backbone: an OpenAI CLIP such as "ViT-B/16", one of another library, a file, or a built-in
+                one.
             classes: any names.
             template: a text with {} for the class name.
             device, precision: as for `load`.
+            activation: gelu or quick_gelu, of a file that does not say it; QuickGELU by default.
 
         Raises:
             InputError: no such backbone; class names or a template that cannot be used.
@@ -130,11 +133,11 @@ class Classifier:
         names = check_classes(classes)
         asked, chosen = PromptTemplate(template), runs.find_device(device)
         computing = resolve_precision(precision, chosen)
-        clip = load_clip(backbone)
+        clip = load_clip(backbone, activation)
         model = PromptedCLIP(clip, PromptLearner().eval(), asked, names)
         computing.cast(clip)
         model.to(chosen)
-        preprocessing = Preprocessing.of_clip(clip.resolution)
+        preprocessing = Preprocessing.of_clip(clip)
         return cls(model, computing, preprocessing, ZERO_SHOT, backbone)
 
     @property

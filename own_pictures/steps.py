@@ -62,7 +62,10 @@ def show_zero_shot(plan: Plan) -> Evaluation:
     """Print what CLIP knows without training."""
     template, names = templates.of_dataset(plan.cfg.DATASET.NAME), plan.dataset.classnames
     backbone, precision = plan.environment.backbone, plan.environment.precision
-    clip = Classifier.zero_shot(backbone, names, template, precision=precision)
+    activation = plan.cfg.MODEL.BACKBONE.ACTIVATION
+    clip = Classifier.zero_shot(
+        backbone, names, template, precision=precision, activation=activation
+    )
     found = evaluate(clip, plan.dataset.test, names, progress=True)
     print(
         f'Zero-shot CLIP, asked "{template}": {percent(found.accuracy)}% of {len(found.paths)} test '

@@ -153,7 +153,7 @@ def word_vectors(clip: CLIP, words: str, count: int) -> Tensor:
     Raises:
         InputError: the words have fewer tokens.
     """
-    tokens = tokenize(words)[1:-1]
+    tokens = tokenize(words, clip.context_length)[1:-1]
     if len(tokens) < count:
         raise InputError(
             f"CTX_INIT {words!r} has {len(tokens)} tokens, fewer than the {count} context vectors of "

@@ -28,7 +28,8 @@ def template_features(
     One template at a time, since its leading words are the prefix that all classes share.
     """
     for template in templates:
-        yield clip.text(PromptTemplate(template).layout(names).to(clip.logit_scale.device))
+        layout = PromptTemplate(template).layout(names, clip.context_length)
+        yield clip.text(layout.to(clip.logit_scale.device))
 
 
 class TextTeacher:
@@ -98,7 +99,8 @@ class PromptedCLIP(nn.Module):
 
     def _set_classes(self, names: Sequence[str]) -> None:
         self.names = list(names)
-        self.layout = self.template.layout(self.names).to(self.clip.logit_scale.device)
+        layout = self.template.layout(self.names, self.clip.context_length)
+        self.layout = layout.to(self.clip.logit_scale.device)
         self._kept: tuple[object, Tensor] | None = None
 
     @property

@@ -54,7 +54,7 @@ def encode_sentences(clip: CLIP, texts: Sequence[str]) -> Tensor:
     """
     distinct = list(dict.fromkeys(texts))
     device = clip.logit_scale.device
-    tokens = [_tokenised(text) for text in distinct]
+    tokens = [_tokenised(text, clip.context_length) for text in distinct]
     starts = range(0, len(tokens), BATCH)
     with torch.autocast(device.type, enabled=False):
         batches = [
@@ -65,10 +65,10 @@ def encode_sentences(clip: CLIP, texts: Sequence[str]) -> Tensor:
     return torch.cat(batches)[[place[text] for text in texts]]
 
 
-def _tokenised(text: str) -> list[int]:
+def _tokenised(text: str, context_length: int) -> list[int]:
     try:
-        return tokenize(text)
+        return tokenize(text, context_length)
     except InputError as error:
         raise InputError(
-            f"the sentence {text!r} does not fit into CLIP's 77 tokens: shorten it"
+            f"the sentence {text!r} does not fit into CLIP's {context_length} tokens: shorten it"
         ) from error

@@ -25,7 +25,7 @@ VARIABLES = """environment variables:
   CFG       a configuration of the method instead of the published one; "builtin" selects the small
             CLIP that comes with this project
   PREC      fp32, fp16, amp or bf16; without CUDA the default is fp32
-  BACKBONE  an OpenAI CLIP by name, or a file in its layout
+  BACKBONE  a CLIP by name, file or folder (docs/backbones.md)
   SOURCE    what cross-dataset transfer trains on (default imagenet; built-in: builtin_things)
   SEEDS     the seeds of scripts that take none (default "1 2 3")
 

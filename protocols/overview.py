@@ -30,7 +30,7 @@ METRICS = {"base": "base", "new": "new", "harmonic_mean": "H"}
 BASELINE = "CoOp"
 COSTS = ROOT / "docs" / "methods.csv"
 CLASSES = (50, 500)
-RELATIVE = {"step": "step_seconds_{}_batch_4", "memory": "peak_memory_{}_batch_4"}
+RELATIVE = {"step": "step_seconds_{}_equal_batch", "memory": "peak_memory_{}_equal_batch"}
 """Columns of the file of costs, at a batch at which methods can be compared."""
 
 Row = dict[str, str]

@@ -88,9 +88,9 @@ def test_prompting_imports_without_dassl_yacs_and_our_engine(tmp_path: Path) -> 
     """Another Dassl that is installed is not imported, and stays the one that would be."""
     (tmp_path / "dassl.py").write_text("theirs = True")
     modules = [
-        f"prompting.{path.stem}"
-        for path in (ROOT / "prompting").glob("*.py")
-        if path.stem != "__init__"
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "prompting").rglob("*.py")
+        if not path.stem.startswith("__")
     ]
     code = f"""
 import sys

@@ -23,7 +23,7 @@ from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
 from prompting.prompted_clip import PromptedCLIP, TextTeacher
 
-from . import resume, run_folder
+from . import image_input, resume, run_folder
 from .config import check_values, options, refused
 from .curves import Curves
 from .manifest import write_manifest
@@ -93,6 +93,9 @@ class PromptTrainer(SavedTraining):
     def build_teacher(self) -> Callable[[Sequence[str]], Tensor] | None:
         """What gives the teacher's normalised text features of class names."""
         templates = self.teacher_templates()
+        longest = max(self.dm.dataset.classnames, key=len)
+        for template in templates:  # it asks on first use, when files have been written
+            PromptTemplate(template).layout([longest])
         return TextTeacher(templates, self.clip_in_fp32) if templates else None
 
     def parameter_groups(self) -> list[dict[str, Any]] | None:
@@ -158,22 +161,30 @@ class PromptTrainer(SavedTraining):
             raise refused(self.node, key, self.options[key], expected)
 
     def build_data_loader(self) -> None:
+        self.load_backbone()
         super().build_data_loader()
         seed_loaders(self)
 
+    def load_backbone(self) -> None:
+        """Load the frozen CLIP, which comes before the data: it may say what images it takes.
+
+        `cfg` then says what is computed; `given_cfg`, as it was given, tells runs apart.
+        """
+        print(f"Loading CLIP (backbone: {self.cfg.MODEL.BACKBONE.NAME})")
+        self.clip = self._load_clip()
+        for note in self.clip.notes:
+            print(f"note: {note}")
+        self.given_cfg, self.cfg = self.cfg, image_input.fitted(self.cfg, self.clip)
+
+    def _load_clip(self) -> CLIP:
+        backbone = self.cfg.MODEL.BACKBONE
+        return load_clip(backbone.NAME, backbone.get("ACTIVATION", ""))
+
     def build_model(self) -> None:
-        cfg = self.cfg
+        cfg, clip = self.cfg, self.clip
         self.precision = resolve_precision(self.options.PREC, self.device)
-        print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
-        clip = load_clip(cfg.MODEL.BACKBONE.NAME)
         self.curves = Curves()
         self.periodic_tests: PeriodicTests | None = None
-        if tuple(cfg.INPUT.SIZE) != (clip.resolution, clip.resolution):
-            raise InputError(
-                f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but {cfg.MODEL.BACKBONE.NAME} takes images of "
-                f"{clip.resolution} x {clip.resolution}: set INPUT.SIZE to "
-                f'"({clip.resolution}, {clip.resolution})"'
-            )
         names = list(self.dm.dataset.classnames)
         self.teacher = self.build_teacher()
         learner = self.build_learner(clip, names)
@@ -207,7 +218,7 @@ class PromptTrainer(SavedTraining):
         """The frozen CLIP with the stored weights in fp32, whatever the precision."""
         if self.precision.weights == torch.float32:
             return self.model.clip
-        return load_clip(self.cfg.MODEL.BACKBONE.NAME).to(self.device)
+        return self._load_clip().to(self.device)
 
     # -- training -----------------------------------------------------------------------------------
 
@@ -223,7 +234,7 @@ class PromptTrainer(SavedTraining):
                 "that accuracy on them is optimistic; last_step takes the last epoch"
             )
         self.trains = True
-        run_folder.begin(self.cfg, "training", self.dm.dataset)
+        run_folder.begin(self.given_cfg, "training", self.dm.dataset)
         super().before_train()
         if not self.by_steps:
             self.start_epoch = max(self.start_epoch, self.max_epoch - 1)
@@ -332,7 +343,7 @@ class PromptTrainer(SavedTraining):
                 f"to {' or '.join(there)}"
             )
         if not self.trains:
-            run_folder.begin(self.cfg, "test", self.dm.dataset, [split])
+            run_folder.begin(self.given_cfg, "test", self.dm.dataset, [split])
         print(f"Evaluate on the *{split}* set")
         total, start = 0, time.perf_counter()
         for logits, labels in self.logits_of(split):

@@ -89,6 +89,7 @@ class SavedTraining(TrainerX):
                 "format": checkpoints.FORMAT,
                 **self.identity,
                 "backbone_name": self.cfg.MODEL.BACKBONE.NAME,
+                "backbone_activation": self.cfg.MODEL.BACKBONE.get("ACTIVATION", ""),
                 "dataset": self.cfg.DATASET.NAME,
                 "classnames": list(self.model.trained_classes),
                 "config": used_config(self.cfg),
@@ -205,5 +206,5 @@ class SavedTraining(TrainerX):
         self.optim.load_state_dict(state["optimizer"])
         resume.restore_scheduler(self.sched, state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
-        self.best_result = state["best_result"]
+        self.best_result = float(state["best_result"])
         resume.set_random_state(state["random"])

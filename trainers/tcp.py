@@ -106,4 +106,10 @@ class TCP(KgCoOp):
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
         layer, last = self.options.LAYER, clip.text.layers - 1
         self.expect("LAYER", 0 <= layer <= last, f"0 to {last}, layers of the text encoder")
+        words = self.options.CTX_INIT.split()
+        self.expect(
+            "CTX_INIT",
+            len(words) in (0, self.options.N_CTX),
+            f"as many words as N_CTX says, {self.options.N_CTX}, or none",
+        )
         return ClassAwarePrompts(self.starting_context(clip), clip.embed_dim, layer)

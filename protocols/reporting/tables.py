@@ -97,21 +97,15 @@ def notes_on_comparison(blocks: Sequence[Block], statistics: Sequence[Statistic]
     rows = {row.name: row for block in blocks for row in block.rows}
     notes += map(note_on_ranking, (row for row in rows.values() if row.transductive))
     names = labels(statistics)
-    incomplete = {
-        names[f.series]: f.missing
-        for f in statistics
-        if f.dataset == AVERAGE and f.mean is None and f.missing
-    }
-    notes += (
-        f"{name} has no average: no result of {_in_short(missing)} (--partial averages what is there)"
-        for name, missing in incomplete.items()
+    incomplete = dict.fromkeys(
+        names[f.series] for f in statistics if f.dataset == AVERAGE and f.mean is None and f.missing
     )
+    if incomplete:
+        notes.append(
+            f"no average of {', '.join(incomplete)}, since results are missing "
+            "(--partial averages what is there)"
+        )
     return [*notes, *notes_on_published(statistics)]
-
-
-def _in_short(missing: Sequence[str], count: int = 4) -> str:
-    more = len(missing) - count
-    return ", ".join(missing[:count]) + (f" and {more} more" if more > 0 else "")
 
 
 def note_on_ranking(row: Row) -> str:

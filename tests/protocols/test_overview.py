@@ -60,7 +60,7 @@ def test_a_row_says_what_made_its_figures():
 
 
 def test_costs_stand_beside_those_of_the_baseline(tmp_path):
-    columns = "step_seconds_50_batch_4,step_seconds_500_batch_4,peak_memory_50_batch_4"
+    columns = "step_seconds_50_equal_batch,step_seconds_500_equal_batch,peak_memory_50_equal_batch"
     path = tmp_path / "costs.csv"
     path.write_text(
         f"method,learned_parameters,{columns}\nCoOp,2048,0.5,2,1e9\nMMRL,4992256,1,3,2e9\n"

@@ -142,3 +142,11 @@ def test_the_ablation_shares_its_ends_with_base_to_new():
 def test_what_does_not_exist_is_refused_with_the_nearest(arguments, says):
     with pytest.raises(UsageError, match=says):
         [run.arguments(HERE) for run in table_runs(*arguments)]
+
+
+def test_all_methods_are_those_that_have_the_configuration():
+    builtin = table_runs("base2new", ["all"], ["dtd"], [1], config="builtin")
+    assert {run.method for run in builtin} == set(methods.names())
+    published = {run.method for run in table_runs("few_shot", ["all"], ["dtd"], [1], [4])}
+    assert {"CoOp", "ZeroshotCLIP"} <= published < set(methods.names())
+    assert "IVLP" not in published  # its paper has no few-shot results

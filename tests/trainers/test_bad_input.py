@@ -69,8 +69,8 @@ def test_class_name_that_does_not_fit(run: Run, copied_data: Path) -> None:
 
 
 def test_input_size_that_is_not_the_backbones(run: Run) -> None:
-    with pytest.raises(ValueError, match=r"INPUT.SIZE is \(224, 224\).*takes images of 32 x 32"):
-        run("CoOp", INPUT__SIZE="(224, 224)")
+    with pytest.raises(ValueError, match=r"INPUT.SIZE is \(48, 48\).*takes images of 32 x 32"):
+        run("CoOp", INPUT__SIZE="(48, 48)")
 
 
 def test_output_folder_of_another_configuration(run: Run) -> None:
@@ -145,6 +145,7 @@ def test_text_depth_below_one(run: Run) -> None:
         ("DePTPromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
         ("CoPrompt", "COPROMPT.DISTILL", "huber", "one of cosine, mse"),
         ("TCP", "TCP.LAYER", "4", "0 to 3, layers of the text encoder"),
+        ("TCP", "TCP.CTX_INIT", "a photo", "as many words as N_CTX says, 4, or none"),
         ("MMRL", "MMRL.REP_LAYERS", "[4, 5]", "some of 1 to 4 in rising order"),
         ("MMRL", "MMRL.REP_LAYERS", "[4, 3]", "some of 1 to 4 in rising order"),
         ("MMRL", "MMRL.REP_LAYERS", "[0, 3]", "some of 1 to 4 in rising order"),

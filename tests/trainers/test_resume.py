@@ -135,6 +135,10 @@ def of_no_epoch(state: dict) -> None:
     state["epoch"] = 4
 
 
+def of_no_number(state: dict) -> None:
+    state["best_result"] = {"value": 3.0}
+
+
 def scrambled(state: dict) -> None:
     state["random"] = 3
 
@@ -150,6 +154,7 @@ def scrambled(state: dict) -> None:
         (without_a_tensor, f"{CTX} is not in the file"),
         (without_the_optimizer, "cannot be gone on from.*optimizer"),
         (of_no_epoch, "is of epoch 4, but OPTIM.MAX_EPOCH is 3"),
+        (of_no_number, "cannot be gone on from"),
         (scrambled, "cannot be gone on from"),
     ],
 )
