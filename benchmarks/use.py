@@ -57,9 +57,10 @@ def write_photographs(folder: Path, count: int) -> list[str]:
     return paths
 
 
-def build(precision: str, folder: Path) -> Classifier:
-    """What a run of ViT-B/16 size would load as."""
-    trainer = subject.build_ours(METHOD, CLASSES, precision, torch.device("cpu"), folder).trainer
+def build(precision: str, folder: Path, sizes: dict[str, object]) -> Classifier:
+    """What a run of a CLIP of these sizes would load as."""
+    device = torch.device("cpu")
+    trainer = subject.build_ours(METHOD, CLASSES, precision, device, folder, sizes).trainer
     trainer.set_model_mode("eval")
     preprocessing = Preprocessing.of_config(trainer.cfg)
     backbone = trainer.cfg.MODEL.BACKBONE.NAME
@@ -121,8 +122,10 @@ def start(picture: str, clock: Callable[[], float]) -> float:
     return min(seconds)
 
 
-def rows(count: int, clock: Callable[[], float]) -> list[tuple[object, ...]]:
-    """The table's rows."""
+def rows(
+    count: int, clock: Callable[[], float], sizes: dict[str, object] = subject.VIT_B16
+) -> list[tuple[object, ...]]:
+    """The table's rows, of so many pictures."""
     found: list[tuple[object, ...]] = []
 
     def add(work: str, precision: str, seconds: float, beside: str, other: float) -> None:
@@ -132,7 +135,7 @@ def rows(count: int, clock: Callable[[], float]) -> list[tuple[object, ...]]:
         folder = Path(place)
         paths = write_photographs(folder, count)
         for precision in ("fp32", "bf16"):
-            classifier = build(precision, folder)
+            classifier = build(precision, folder, sizes)
             side = classifier.preprocessing.resolution
             ready = list(torch.randn(count, 3, side, side).split(BATCH))
             seconds, floor = from_files(classifier, paths, ready, clock)

@@ -151,7 +151,7 @@ def _reliability(upper: Axes, lower: Axes, each: Reliability) -> None:
         upper.bar(middles[there], np.maximum(gap, 0), width, low, color=colour)
     upper.set(xlim=(0, 1), ylim=(0, 1))
     lower.bar(middles, 100 * each.counts / each.counts.sum(), width, color=UNTRAINED)
-    lower.set(xlabel="probability of the answer")
+    lower.set(xlabel="probability of the answer", xticks=(0, 0.2, 0.4, 0.6, 0.8))
 
 
 def training(epochs: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]]) -> Figure:

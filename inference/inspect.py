@@ -88,7 +88,8 @@ def write_page(found: Inspection, folder: Path) -> Path:
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a font lacks signs that a browser has
         sections = all_sections(found)
-        title = f"{found.method} on {found.cfg.DATASET.NAME}"
+        data = found.cfg.DATASET
+        title = f"{found.method} on {Path(data.DIR).name or data.NAME}"
         text = make_page(title, about(found), cards(found), sections, str(found.run))
         drawn = {
             name: as_png(figure) for name, figure in filter(None, (s.figure for s in sections))

@@ -44,6 +44,7 @@ th { color: #64748b; font-weight: 600; border-bottom-color: #cbd5e1; }
 summary { cursor: pointer; color: #2563eb; margin-top: 0.9rem; font-size: 0.9rem; }
 .note { color: #64748b; font-size: 0.88rem; }
 footer { color: #64748b; font-size: 0.85rem; padding-bottom: 2.5rem; }
+@media (max-width: 40rem) { svg { max-width: none; } }
 @media print { body { background: #fff; } section { break-inside: avoid; } nav { display: none; } }
 """
 

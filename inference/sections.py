@@ -149,12 +149,13 @@ def mistakes(test: Evaluation) -> Section:
     title, chosen = "Surest mistakes", test.mistakes(MISTAKES)
     if not chosen:
         return Section(title, ["No test picture got a wrong name."])
+    wrong = int((~test.correct).sum())
+    which = f"The {len(chosen)} of {wrong:,}" if wrong > len(chosen) else f"All {wrong}"
     return Section(
         title,
         [
-            f"{len(chosen)} of {int((~test.correct).sum()):,} wrong answers, those with the highest "
-            "probability first. In red what the picture was taken for and how probable that seemed, "
-            "below it the true class. A wrong label shows here first."
+            f"{which} wrong answers, the most probable first. In red what the picture was taken for, "
+            "with its probability, below it the true class. A wrong label shows here first."
         ],
         ("mistakes", charts.contact_sheet(test, chosen)),
         notes=["Pictures are cut as the model sees them. All answers are in pictures.csv."],
