@@ -10,11 +10,15 @@ out: they are below 3% of a step.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from prompting.steering import Steering, TextSteering
@@ -102,12 +106,46 @@ def step(passes: Iterable[TextPass | ImagePass]) -> tuple[float, float]:
 
 
 def counted(path: Callable[[], object]) -> int:
-    """Operations as PyTorch counts them; what runs on the device "meta" is counted without being
-    computed."""
+    """Operations as PyTorch counts them."""
     # of fused attention it knows some kernels only
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         path()
     return counter.get_total_flops()
 
 
-META = torch.device("meta")
+def held(path: Callable[[], object]) -> int:
+    """Bytes of the tensors that a path makes and holds, at their peak."""
+    with _Held() as tensors:
+        path()
+    return tensors.peak
+
+
+class _Held(TorchDispatchMode):
+    """Follows the storages of all tensors that are made, until they go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = self.peak = 0
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        output = function(*args, **(kwargs or {}))
+        tree_map_only(Tensor, self._note, output)
+        return output
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage not in self._known:
+            self._known.add(storage)
+            self.bytes += storage.nbytes()
+            self.peak = max(self.peak, self.bytes)
+            weakref.finalize(storage, self._gone, storage.nbytes())
+
+    def _gone(self, size: int) -> None:
+        self.bytes -= size
+
+
+def without_values() -> FakeTensorMode:
+    """Within it tensors have shapes and no values, so that what is too long or too large to be computed
+    can be counted."""
+    return FakeTensorMode(allow_non_fake_inputs=True)

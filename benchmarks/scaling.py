@@ -61,9 +61,9 @@ def measure_step(axis: str, value: int, device: torch.device, precision: str) ->
             repeats=3,
         )
         text, image = costs.step(ours.passes)
-        plain = subject.build_plain(ours, costs.META)
-    images, labels = images.to(costs.META), labels.to(costs.META)
-    counted = costs.counted(lambda: plain.backward(images, labels))
+        with costs.without_values():
+            plain = subject.build_plain(ours, device)
+            counted = costs.counted(lambda: plain.backward(images, labels))
     return Point(axis, value, seconds["step"], seconds["image"], text + image, image, counted)
 
 

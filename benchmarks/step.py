@@ -54,18 +54,27 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, float]:
         return figures
     figures |= interleaved({"image_seconds": ours.image_passes}, device, **times)
     text, image = costs.step(ours.passes)
-    plain = subject.build_plain(ours, costs.META)
-    images, labels = subject.images_and_labels(
-        args.method, args.batch, args.classes, sizes, costs.META
-    )
     return {
         **figures,
         "text_flops": text,
         "image_flops": image,
-        "plain_flops": costs.counted(lambda: plain.backward(images, labels)),
+        **_counts_of_plain(ours, args),
         "learned_parameters": sum(p.numel() for p in ours.model.prompt_learner.parameters()),
         "file_bytes": ours.end_epoch().stat().st_size,
     }
+
+
+def _counts_of_plain(ours: subject.Ours, args: argparse.Namespace) -> dict[str, int]:
+    """Operations of a step of the plain path, and bytes of its tensors and weights at their peak."""
+    about = args.method, args.batch, args.classes, subject.VIT_B16, args.device
+    with costs.without_values():
+        plain = subject.build_plain(ours, args.device)
+        batch = subject.images_and_labels(*about)
+        flops = costs.counted(lambda: plain.backward(*batch))
+        held = costs.held(lambda: plain.backward(*batch))
+    frozen = (each for each in vars(plain).values() if isinstance(each, torch.nn.Module))
+    weights = sum(p.nbytes for model in frozen for p in model.parameters())
+    return {"plain_flops": flops, "plain_held": held + weights}
 
 
 if __name__ == "__main__":

@@ -103,15 +103,11 @@ def class_names(count: int) -> list[str]:
     return names[:count]
 
 
-def random_clip(
-    sizes: dict[str, object], device: torch.device | str = "cpu"
-) -> clip.model.CLIP:
+def random_clip(sizes: dict[str, object]) -> clip.model.CLIP:
     """A frozen CLIP of these sizes: speed does not depend on the values of weights."""
-    # drawn on the CPU, the same everywhere; on "meta" there is nothing to draw
-    drawn_on = "meta" if torch.device(device).type == "meta" else "cpu"
-    with torch.random.fork_rng(devices=[]), torch.device(drawn_on):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = clip.model.CLIP(**sizes).to(device)
+        model = clip.model.CLIP(**sizes)
     return model.eval().requires_grad_(False)
 
 
@@ -133,7 +129,8 @@ def build_plain(ours: Ours, device: torch.device) -> plain.PlainPath:
     """The plain path of a method, from the values that ours starts from."""
 
     def load(name: str) -> clip.model.CLIP:
-        return random_clip(ours.sizes[name], device)
+        model = random_clip(ours.sizes[name])
+        return model if device.type == "cpu" else model.to(device)
 
     return plain.METHODS[ours.trainer.cfg.TRAINER.NAME](ours.trainer, load, device)
 

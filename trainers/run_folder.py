@@ -140,14 +140,19 @@ def begin(cfg: CfgNode, kind: Kind, dataset: Any, parts: Sequence[str] = PARTS) 
     _held[folder.resolve()].begun = True
 
 
-def changed_pictures(cfg: CfgNode) -> list[str]:
+def changed_pictures(cfg: CfgNode, parts: Sequence[str] = PARTS) -> list[str]:
     """How the pictures that this configuration has now differ from those that the run in its folder is
     of; [] where they do not, or where that run is older than the record of pictures.
+
+    Args:
+        cfg: the run's configuration.
+        parts: those to compare.
 
     Raises:
         InputError: the dataset cannot be built.
     """
-    recorded = _read_record(Path(cfg.OUTPUT_DIR)).get("pictures", {})
+    kept = _read_record(Path(cfg.OUTPUT_DIR)).get("pictures", {})
+    recorded = {part: pictures for part, pictures in kept.items() if part in parts}
     if not recorded:
         return []
     present = pictures.of_configuration(cfg, tuple(recorded))

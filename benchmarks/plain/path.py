@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from itertools import count, takewhile
 from pathlib import Path
@@ -55,9 +54,7 @@ class PlainPath:
         self._learn(trainer)
         self.embed_prompts()
 
-    def frozen_clip(
-        self, load: Callable[[str], clip.model.CLIP], name: str
-    ) -> clip.model.CLIP:
+    def frozen_clip(self, load: Callable[[str], clip.model.CLIP], name: str) -> clip.model.CLIP:
         """A CLIP on the device, in the precision of the published code."""
         model = load(name)
         if self.device.type == "cuda":
@@ -173,17 +170,20 @@ class PlainPath:
     def end_epoch(self, path: Path) -> None:
         """Write the checkpoint of an epoch."""
         optimizer = self.optimizer.state_dict()
-        torch.save(
-            {"state_dict": self.what_is_saved(), "epoch": 1, "optimizer": optimizer}, path
-        )
+        torch.save({"state_dict": self.what_is_saved(), "epoch": 1, "optimizer": optimizer}, path)
 
 
 class WithFrozenClip(PlainPath):
     """A path whose published code keeps a second CLIP as it is, and shows it the images."""
 
-    def __init__(self, *args) -> None:
-        super().__init__(*args)
-        self.frozen = copy.deepcopy(self.clip)
+    def __init__(
+        self,
+        trainer: PromptTrainer,
+        load: Callable[[str], clip.model.CLIP],
+        device: torch.device,
+    ) -> None:
+        super().__init__(trainer, load, device)
+        self.frozen = self.frozen_clip(load, trainer.cfg.MODEL.BACKBONE.NAME)
 
     @torch.no_grad()
     def frozen_images(self, images: Tensor) -> Tensor:

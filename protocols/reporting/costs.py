@@ -74,8 +74,8 @@ def _learned_numbers(path: Path) -> int:
 _COLUMNS = {
     "learned_parameters": ("learned numbers", 1, 0),
     "file_bytes": ("file (KB)", 1e3, 0),
-    "step_seconds_50_batch_4": ("step (s)", 1, 2),
-    "peak_memory_50_batch_4": ("memory (MB)", 1e6, 0),
+    "step_seconds_50_equal_batch": ("step (s)", 1, 2),
+    "peak_memory_50_equal_batch": ("memory (MB)", 1e6, 0),
 }
 """Title, divisor and decimals by column of the file of benchmarks."""
 
@@ -113,4 +113,4 @@ def how_measured(path: Path) -> str:
             f"{row['precision']}, {row['clock']} clock, {row['threads']} threads, {row['device']}": None
             for row in csv.DictReader(file)
         }
-    return f"50 classes, batch 4; {'; '.join(ways)}"
+    return f"50 classes, one batch for all; {'; '.join(ways)}"

@@ -83,7 +83,7 @@ def test_teachers_that_do_not_fit_are_refused(
         build("PromptKD", TRAINER__PROMPTKD__TEACHER=str(path))
     larger = str(tiny_clip.write(backbones, "RESNET"))
     zero_shot = {"TRAINER__PROMPTKD__TEACHER": "zero-shot"}
-    with pytest.raises(InputError, match=r"images of \(64, 64\), and INPUT.SIZE is \(32, 32\)"):
+    with pytest.raises(InputError, match=r"INPUT.SIZE \(64, 64\), which is \(32, 32\) here"):
         build("PromptKD", **zero_shot, TRAINER__PROMPTKD__TEACHER_NAME=larger)
 
 
@@ -154,6 +154,7 @@ def test_the_published_selection_is_on_test_images_and_said(
     )
     said = capsys.readouterr().out
     assert ("best on the *test* images" in said) == (tested == "test")
+    assert ("SELECT_ON_TEST False validates" in said) == (tested == "test")
     (best,) = output.glob("*/model-best.pth.tar")
     kept = torch.load(best, weights_only=True)["val_result"]
     results = json.loads((output / "results.json").read_text())
