@@ -482,11 +482,12 @@ def names() -> tuple[str, ...]:
 
 
 def available(protocol: str, config: str) -> tuple[str, ...]:
-    """The methods that have this configuration, or for "" a published one for the protocol."""
+    """The methods that serve a protocol and have this configuration, or for "" a published one."""
     return tuple(
         name
         for name in names()
-        if (config in find(name).configs() if config else find(name).published_configs(protocol))
+        if find(name).serves(protocol)
+        and (config in find(name).configs() if config else find(name).published_configs(protocol))
     )
 
 
