@@ -21,13 +21,15 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .feature_rows import ABOUT_FILE, KEY_BYTES, KEYS, LOCK_FILE, ROWS, FeatureRows
+from .feature_rows import ABOUT_FILE, KEY_BYTES, KEYS, LOCK_FILE, ROWS, FeatureRows, row_key
 from .files import temporary_files
 
 FORMAT = 1
 """Raised with every change of an encoder or of the files that makes earlier features wrong."""
 LIMIT = 10.0
 """GB that the store may take by default."""
+Fetch = Callable[[Sequence[object], Callable[[list[int]], Tensor]], Tensor]
+"""From keys, and what computes the features of some of them by their places, to the features (N, D)."""
 _GB = 10**9
 _LEFT_FREE = 10**9
 # the store is measured again after every such share of its bound
@@ -51,6 +53,11 @@ def computed_on(device: torch.device) -> dict[str, str]:
     else:
         kind, tf32 = torch.backends.cpu.get_cpu_capability(), torch.get_float32_matmul_precision()
     return {"device": f"{device.type} {kind}", "matmul": tf32, "torch": str(torch.__version__)}
+
+
+def compute_all(keys: Sequence[object], compute: Callable[[list[int]], Tensor]) -> Tensor:
+    """A `Fetch` without a store."""
+    return compute(list(range(len(keys))))
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,17 @@ class FeatureStore:
             for place, row in zip(lacking, computed, strict=True):
                 found[place] = row
         return torch.stack(found)
+
+    def texts(self, fingerprint: str, width: int, device: torch.device) -> Fetch:
+        """What fetches text features (N, width) in fp32 of a frozen CLIP, by keys that say all of the
+        texts."""
+        about = {"of": "texts", "backbone": fingerprint, "computed_on": computed_on(device)}
+
+        def fetch(keys: Sequence[object], compute: Callable[[list[int]], Tensor]) -> Tensor:
+            rows = self.rows(about, "all", width)
+            return self.fetch(rows, [row_key(key) for key in keys], compute).to(device)
+
+        return fetch
 
     def entries(self) -> list[Entry]:
         """What is in the store, the least recently used first."""

@@ -1,77 +1,36 @@
-"""The frozen CLIP's features of sentences: encoded once, in batches, and kept on disk."""
+"""The frozen CLIP's features of sentences: encoded once, in batches."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from .backbone import CLIP
 from .class_prompts import layout, tokenize
 from .errors import InputError
-from .files import write_atomically
+from .feature_store import Fetch, compute_all
 from .prompted_clip import normalise
-from .tensors import digest
 
 BATCH = 256
-FORMAT = 1
 
 
-def cache_folder() -> Path:
-    """Where computed features are kept: PROMPT_CACHE, else a folder in the user's cache."""
-    if given := os.environ.get("PROMPT_CACHE"):
-        return Path(given).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "prompt-learning"
-
-
-def sentence_features(fingerprint: str, texts: Sequence[str], clip: Callable[[], CLIP]) -> Tensor:
-    """Normalised text features of sentences, from the cache where that has them.
-
-    A file of the cache belongs to these texts and this backbone alone. One that is damaged is computed
-    again, and a cache that cannot be written is gone without; either is said.
+def sentence_features(
+    texts: Sequence[str], clip: Callable[[], CLIP], fetch: Fetch = compute_all
+) -> Tensor:
+    """Normalised text features (N, embed_dim) of sentences, in fp32.
 
     Args:
-        fingerprint: of the backbone.
         texts: N sentences.
         clip: gives the CLIP in fp32, asked only where there is something to compute.
-
-    Returns:
-        (N, embed_dim), fp32, on the CPU.
+        fetch: where features may be known from.
 
     Raises:
         InputError: a sentence is longer than CLIP's text encoder takes.
     """
-    key = json.dumps([FORMAT, fingerprint, list(texts)])
-    path = cache_folder() / "sentences" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    if path.is_file():
-        try:
-            return _read(path, key)
-        except Exception as error:
-            print(f"{path} is damaged ({error}): the features are computed again")
-    features = encode_sentences(clip(), texts)
-    try:
-        checksum = {"sha256": digest({"features": features}, key)}
-        write_atomically(path, lambda part: save_file({"features": features}, part, checksum))
-    except (OSError, InputError) as error:
-        print(f"The features of the sentences are not kept: {error}. PROMPT_CACHE names a folder")
-    return features
-
-
-def _read(path: Path, key: str) -> Tensor:
-    with safe_open(path, "pt") as file:
-        features = file.get_tensor("features")
-        if (file.metadata() or {}).get("sha256") != digest({"features": features}, key):
-            raise ValueError("its checksum is wrong")
-    return features
+    return fetch(texts, lambda places: encode_sentences(clip(), [texts[p] for p in places]))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from functools import reduce
 
 from yacs.config import CfgNode
 
+from . import stored_images
 from .config import add_nodes
 from .prompt_trainer import PromptTrainer, known_trainers
 
@@ -17,8 +18,8 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every trainer's nodes, DATASET.SUBSAMPLE_CLASSES and TEST.EVERY (test base and new classes
-    every so many epochs; 0 for never); what is there already stays."""
+    """Add every trainer's nodes, DATASET.SUBSAMPLE_CLASSES, TEST.EVERY (test base and new classes every
+    so many epochs; 0 for never) and STORE (`stored_images.OPTIONS`); what is there already stays."""
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
         for key, default in trainer.accepted_keys.items():
@@ -29,6 +30,9 @@ def extend_cfg(cfg: CfgNode) -> None:
                 cfg.register_renamed_key(published, own)
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
+    store = cfg.setdefault("STORE", CfgNode())
+    for key, default in stored_images.OPTIONS.items():
+        store.setdefault(key, default)
 
 
 __all__ = ["PromptTrainer", "extend_cfg", "known_trainers"]

@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from prompting.known_images import KnownImages
 from prompting.prompted_teacher import PromptedTeacher
 
 from .ivlp import DeepPromptTrainer
 from .periodic_tests import data_manager
 from .prompt_trainer import PromptTrainer
 from .repeatable import seed_loaders
+from .stored_images import FrozenEncoder
 from .teachers import find_teacher
-
-NOT_RANDOM = ("center_crop", "instance_norm", "normalize")
+from .transforms import random_transforms
 
 _ON_TEST = (
     "TEST.FINAL_MODEL best_val: as in the published code the epoch is kept that is best on the *test* "
@@ -37,16 +38,23 @@ class UnlabeledTrainer(DeepPromptTrainer):
     """
 
     teacher_method: ClassVar[type[PromptTrainer]]
+    frozen_view = 1
     teacher: PromptedTeacher
     kept: Tensor | None = None
 
     def build_teacher(self) -> PromptedTeacher:
         return find_teacher(self, self.teacher_method)
 
+    def frozen_encoder(self) -> FrozenEncoder:
+        teacher = self.teacher
+        width = teacher.model.clip.embed_dim
+        return FrozenEncoder(teacher.fingerprint, teacher.encode_images, width, torch.float32)
+
     def before_train(self) -> None:
         everything = data_manager(self, "all")
         self.train_loader_x = everything.train_loader_x
-        self.kept = self._features_of_all(self.train_loader_x.dataset)
+        if not self.stored.options["TRAINING"]:
+            self.kept = self._features_of_all(self.train_loader_x.dataset)
         seed_loaders(self)
         images = everything.dataset.train_x
         # the record of a run's pictures is of what it trains on
@@ -63,7 +71,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
         """The teacher's features of the training images, (N, embed_dim) on the CPU; None where they
         change from epoch to epoch."""
         options = self.cfg.DATALOADER
-        if random := [name for name in self.cfg.INPUT.TRANSFORMS if name not in NOT_RANDOM]:
+        if random := random_transforms(self.cfg):
             print(f"The teacher sees every image anew at each step: {', '.join(random)} change it")
             return None
         print("The teacher sees every image once: nothing changes it from epoch to epoch")
@@ -78,6 +86,8 @@ class UnlabeledTrainer(DeepPromptTrainer):
 
     def parse_batch_train(self, batch: dict) -> tuple[tuple[Tensor, Tensor], Tensor]:
         images, labels = super().parse_batch_train(batch)
+        if isinstance(images, KnownImages):
+            return (images.pixels, images.features), labels
         if self.kept is not None:
             return (images, self.kept[batch["index"]].to(self.device)), labels
         with self.precision.autocast():
