@@ -88,7 +88,7 @@ class FeatureRows:
             write_atomically(self.folder / ABOUT_FILE, lambda path: path.write_text(self.about))
         with filelock.FileLock(self.folder / LOCK_FILE, timeout=PATIENCE):
             self._notice()
-            kept = [self.get(key) for key in keys]
+            kept = [self._found(key) for key in keys]
             new: dict[bytes, int] = {}
             for position, key in enumerate(keys):
                 if kept[position] is None:
@@ -104,10 +104,10 @@ class FeatureRows:
 
     def _append(self, keys: Sequence[bytes], rows: Tensor) -> None:
         content = [row.tobytes() for row in rows.view(torch.uint8).numpy()]
+        checked = [self._checksum(key, row) + row for key, row in zip(keys, content, strict=True)]
         with _opened(self._rows) as file:
             file.seek(self._count * self._bytes)
-            for key, row in zip(keys, content, strict=True):
-                file.write(self._checksum(key, row) + row)
+            file.write(b"".join(checked))
         # in one call, so that a batch is there as a whole or not at all
         with _opened(self._keys) as file:
             file.seek(self._count * KEY_BYTES)
@@ -117,14 +117,14 @@ class FeatureRows:
     def _notice(self) -> None:
         """Take in the keys that were added since the last look."""
         try:
+            about = os.stat(self._keys)
+            count = about.st_size // KEY_BYTES
+            if about.st_ino != self._file or count < self._count:
+                self._forget()  # removed and made anew, or cut
+                self._file = about.st_ino
+            if count == self._count:
+                return
             with open(self._keys, "rb") as file:
-                about = os.fstat(file.fileno())
-                count = about.st_size // KEY_BYTES
-                if about.st_ino != self._file or count < self._count:
-                    self._forget()  # removed and made anew, or cut
-                    self._file = about.st_ino
-                if count == self._count:
-                    return
                 file.seek(self._count * KEY_BYTES)
                 content = file.read((count - self._count) * KEY_BYTES)
         except OSError:
