@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +12,7 @@ from protocols.execution import sweep
 from protocols.execution.sharing import ON, Sharing
 from protocols.execution.sweep import Outcome, Sweep
 from protocols.published.runs import Environment, table_runs
-from protocols.published.settings import ROOT
-from tests.protocols.small import make_environment
-
-from .test_sweep import sweep_command
+from tests.protocols.small import execute, make_environment
 
 
 @pytest.fixture
@@ -93,31 +90,22 @@ def test_runs_on_the_same_images_run_at_the_same_time_only_where_nothing_else_is
     assert all(len(each) == 2 for each in first_eight)
 
 
-@pytest.mark.slow
 def test_the_tables_are_those_without_the_store(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PROMPT_CACHE", str(tmp_path / "cache"))
-    shared = make_environment(tmp_path)
-    plain = Environment(
-        shared.data,
-        tmp_path / "plain",
-        shared.backbone,
-        "fp32",
-        (*shared.options, *("STORE.TRAINING", "False", "STORE.TESTS", "False")),
-    )
-    methods = ("--methods", "CoOp", "KgCoOp", "PromptSRC", "--threads", "1")
-    found = []
-    for environment in (plain, shared):
-        more = ("--options", *environment.options)
-        command = [*sweep_command(environment, *methods), *more]
-        assert subprocess.run(command, cwd=ROOT).returncode == 0
-        found.append(
-            {
-                str(path.relative_to(environment.output)): json.loads(path.read_text())["metrics"]
-                for path in environment.output.rglob("results.json")
-            }
-        )
-    assert found[0] == found[1]
-    manifests = [json.loads(path.read_text()) for path in shared.output.rglob("manifest.json")]
-    uses = [each["frozen_features"]["training"] for each in manifests if each["training"]["steps"]]
-    assert sorted(bool(use["computed"]) for use in uses) == [False, False, True]
+    here = make_environment(tmp_path)
+    without = ("STORE.TRAINING", "False", "STORE.TESTS", "False", "STORE.TEXTS", "False")
+    plain = replace(here, output=tmp_path / "plain", options=(*here.options, *without))
+    runs = table_runs("base2new", ["CoOp", "KgCoOp", "PromptSRC"], ["my_images"], [1])
+    metrics = []
+    for environment in (plain, here):
+        folders = [execute(run, environment) for run in Sharing.of(runs, environment).runs]
+        found = {each.relative_to(environment.output): _read(each, "results") for each in folders}
+        metrics.append({folder: results["metrics"] for folder, results in found.items()})
+    assert metrics[0] == metrics[1]
+    used = [_read(folder, "manifest")["frozen_features"] or {} for folder in folders]
+    trained = [bool(each["training"]["computed"]) for each in used if "training" in each]
+    assert trained == [True, False, False]
+
+
+def _read(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
