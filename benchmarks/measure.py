@@ -1,11 +1,13 @@
-"""Clocks and scales: interleaved medians, and the peak memory of a child process."""
+"""Clocks and scales: interleaved minima, and the peak memory of a child process."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -15,37 +17,46 @@ from pathlib import Path
 import torch
 
 PATIENCE = 60.0
-"""Seconds that one path of one row may take; at least two runs are timed all the same."""
+"""Seconds that one path of one row may take; it runs once all the same."""
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+"""By name. Seconds that others had the core are not in those of "cpu", which is for one thread."""
 
 
 def interleaved(
-    paths: Mapping[str, Callable[[], object]], device: torch.device, repeats: int = 7
+    paths: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    repeats: int = 7,
+    patience: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median seconds of each path, the paths taking turns so that a busy machine slows all alike.
+    """The least seconds of each path, the paths taking turns so that a busy machine slows all alike.
 
-    Every path runs once to warm up; a run of more than half of PATIENCE needs no warming up, and
-    counts. Slow paths take part in fewer rounds.
+    Every path runs once to warm up; a run of more than half of the patience (PATIENCE by default) needs
+    no warming up, and counts. Slow paths take part in fewer rounds.
     """
+    patience = PATIENCE if patience is None else patience
     rounds, times = {}, {}
     for name, path in paths.items():
-        warm_up = _timed(path, device)
-        long = warm_up > PATIENCE / 2
-        rounds[name] = 1 if long else max(2, min(repeats, int(PATIENCE / warm_up)))
-        times[name] = [warm_up] if long else []
-    for index in range(max(rounds.values())):
+        warm_up = _timed(path, device, clock)
+        rounds[name] = min(repeats, int(patience / warm_up))
+        times[name] = [warm_up] if warm_up > patience / 2 else []
+    most = max(rounds.values())
+    for index in range(most):
         for name, path in paths.items():
             # the rounds of a slow path are spread over those of the others
-            if index * rounds[name] % max(rounds.values()) < rounds[name]:
-                times[name].append(_timed(path, device))
-    return {name: statistics.median(values) for name, values in times.items()}
+            if index * rounds[name] % most < rounds[name]:
+                times[name].append(_timed(path, device, clock))
+    return {name: min(values) for name, values in times.items()}
 
 
-def _timed(path: Callable[[], object], device: torch.device) -> float:
+def _timed(
+    path: Callable[[], object], device: torch.device, clock: Callable[[], float]
+) -> float:
     _wait(device)
-    start = time.perf_counter()
+    start = clock()
     path()
     _wait(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _wait(device: torch.device) -> None:
@@ -55,9 +66,13 @@ def _wait(device: torch.device) -> None:
 
 def reset_peak_memory(device: torch.device) -> None:
     """Start to look for a new peak (on the CPU: of this process, Linux only)."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        # what the allocator keeps of freed memory would be taken again without a trace
+        with contextlib.suppress(AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -5,7 +5,7 @@
     python -m benchmarks.run --only PromptSRC:train_step:500 CoCoOp:test:50
 
 Ours, the plain path and the floor (the image-encoder passes that nothing can avoid) run in the same
-process and take turns; every figure is a median. The plain path computes in fp32 on a CPU and in fp16
+process and take turns; every figure is the least of several. The plain path computes in fp32 on a CPU and in fp16
 on CUDA, as published, whatever the precision of ours. Weights are random, of ViT-B/16 size.
 """
 
@@ -29,7 +29,7 @@ from tqdm import tqdm
 from prompting.files import write_atomically
 
 from . import measure, report, subject
-from .plain import METHODS
+from .plain import METHODS, PlainPath
 
 CLASSES = (12, 50, 100, 500, 1000)
 RATE = "images/s"
@@ -44,8 +44,8 @@ UNITS = {
     "startup": "s",
 }
 TESTED_IMAGES = 2000
-# images of the timed test batch; the plain path of CoCoOp takes about a second for each
-TEST_BATCH = {"CoOp": 100, "CoCoOp": 10, "IVLP": 100, "PromptSRC": 100}
+# images of the timed test batch; where the texts depend on the image, plain takes a second for each
+TEST_BATCH, CONDITIONAL_TEST_BATCH = 100, 10
 STARTUP = "PromptSRC"
 # works of the quick suite by method and classes, and whether in reduced precision too
 QUICK = {
@@ -96,22 +96,20 @@ def suite(name: str, device: torch.device) -> list[Row]:
     """The rows of a suite, quick or full."""
     precisions = ("fp16", "bf16") if device.type == "cuda" else ("fp32", "bf16")
     everywhere = [
-        Row(method, work, classes, batches.get(work, batch), precision, device.type)
-        for method, batch in subject.BATCH.items()
-        for batches in [{"test": TEST_BATCH[method]}]
+        Row(method, work, classes, _batch(method, work), precision, device.type)
+        for method in subject.methods()
         for classes in CLASSES
         for work in UNITS
         for precision in precisions
         if work != "startup"
-        # no text features without an image
-        and not (work == "text_encoder" and METHODS[method].conditional)
+        and not (work == "text_encoder" and not _encodes_text_alone(METHODS[method]))
         and (precision == precisions[0] or work in ("text_encoder", "train_step", "test"))
     ]
     everywhere += [
         Row(method, "peak_memory", classes, 8, precisions[0], device.type)
-        for method, path in METHODS.items()
+        for method in subject.methods()
         for classes in CLASSES
-        if path.conditional
+        if METHODS[method].conditional
     ]
     everywhere.append(Row(STARTUP, "startup", 0, 4, "fp32", device.type))
     for row in everywhere:
@@ -119,6 +117,17 @@ def suite(name: str, device: torch.device) -> list[Row]:
     if name == "full":
         return everywhere
     return [row for row in everywhere if _is_quick(row, precisions)]
+
+
+def _batch(method: str, work: str) -> int:
+    if work != "test":
+        return subject.published_batch(method)
+    return CONDITIONAL_TEST_BATCH if METHODS[method].conditional else TEST_BATCH
+
+
+def _encodes_text_alone(path: type[PlainPath]) -> bool:
+    """Whether a step encodes texts, and under what is learned, without an image."""
+    return path.learns_text and not path.conditional
 
 
 def _is_quick(row: Row, precisions: Sequence[str]) -> bool:
@@ -139,7 +148,7 @@ def select(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
         if not found:
             raise ValueError(
                 f"there is no row {key}: expected METHOD:WORK:CLASSES with a method of "
-                f"{', '.join(subject.BATCH)}, a work of {', '.join(UNITS)} and classes of "
+                f"{', '.join(subject.methods())}, a work of {', '.join(UNITS)} and classes of "
                 f"{', '.join(map(str, CLASSES))} (startup: {STARTUP}:startup:0)"
             )
         chosen += found
@@ -163,7 +172,7 @@ def _in_process(row: Row, device: torch.device, sizes: dict[str, object], folder
     if row.work in ("text_encoder", "train_step"):
         row.note = _lack_of_memory(row, device, sizes)
     ours = subject.build_ours(row.method, row.classes, row.precision, device, folder, sizes)
-    plain = None if row.note else subject.build_plain(row.method, row.classes, device, sizes)
+    plain = None if row.note else subject.build_plain(ours, device)
     file = folder / "plain.pth"
     if row.work == "test":
         figures = _test(row, ours, plain, sizes, device)
@@ -189,15 +198,16 @@ def _paths(
             name: lambda path=path: path.encode_classes().sum().backward()
             for name, path in both.items()
         }
-    batch = subject.images_and_labels(row.batch, row.classes, sizes, device)
+    batch = subject.images_and_labels(row.method, row.batch, row.classes, sizes, device)
     steps = {name: lambda path=path: path.step(*batch) for name, path in both.items()}
-    return {**steps, "floor": ours.image_passes(batch[0])}
+    return {**steps, "floor": ours.image_passes}
 
 
 @torch.no_grad()
 def _test(row: Row, ours, plain, sizes, device: torch.device) -> dict[str, float]:
     """Images a second over TESTED_IMAGES, from a batch's time and, once in ours, the class texts'."""
-    images, _ = subject.images_and_labels(row.batch, row.classes, sizes, device)
+    images, _ = subject.images_and_labels(row.method, row.batch, row.classes, sizes, device)
+    images = images[0] if isinstance(images, tuple) else images
     trainer = ours.trainer
     trainer.set_model_mode("eval")
     texts = 0.0
@@ -220,7 +230,8 @@ def _test(row: Row, ours, plain, sizes, device: torch.device) -> dict[str, float
 
 def _lack_of_memory(row: Row, device: torch.device, sizes: dict[str, object]) -> str:
     """Why the plain path cannot train with so many classes here; empty where it can."""
-    tokens = 77 * row.classes * (row.batch if METHODS[row.method].conditional else 1)
+    path = METHODS[row.method]
+    tokens = 77 * row.classes * path.learns_text * (row.batch if path.conditional else 1)
     kept = PLAIN_KEEPS * tokens * sizes["transformer_width"] * sizes["transformer_layers"]
     needed = kept * (2 if device.type == "cuda" else 4)
     free = measure.free_memory(device)
@@ -234,8 +245,8 @@ def _peak_memory(row: Row, device: torch.device, sizes: dict[str, object]) -> No
     row.note = _lack_of_memory(row, device, sizes)
     for path in ("ours",) if row.note else ("ours", "plain"):
         figures[path] = measure.in_child(
-            "benchmarks.memory", path, row.method, row.classes, row.batch, row.precision, device
-        )["bytes"]
+            "benchmarks.step", path, row.method, row.classes, row.batch, row.precision, device
+        )["peak_memory"]
     row.fill(figures)
 
 
@@ -245,7 +256,7 @@ def _startup(row: Row) -> None:
         command = [sys.executable, "-u", "train.py", "--trainer", row.method, "--seed", "1"]
         command += ["--root", folder, "--output-dir", str(Path(folder, "output"))]
         command += ["--dataset-config-file", "configs/datasets/builtin_things.yaml"]
-        command += ["--config-file", f"configs/trainers/{subject.CONFIGS[row.method]}.yaml"]
+        command += ["--config-file", str(subject.config_path(row.method))]
         command += ["--backbone", "builtin-vit-small", "INPUT.SIZE", "(48, 48)"]
         command += ["--precision", row.precision, "DATASET.NUM_SHOTS", "1"]
         command += ["TRAIN.PRINT_FREQ", "1"]
@@ -285,10 +296,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = select(suite("full", device), args.only) if args.only else suite(args.suite, device)
     except ValueError as error:
         parser.error(str(error))
+    if missing := subject.without_plain_path():
+        print(f"Passed over, without plain path or published settings: {', '.join(missing)}")
     done = []
     for row in tqdm(rows, disable=None):
         try:
-            run(row, device)
+            with subject.own_cache():
+                run(row, device)
         except (RuntimeError, OSError) as error:
             row.note = f"not measured: {error}"
         done.append(row)

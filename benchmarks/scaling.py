@@ -33,7 +33,7 @@ FEW_SHOT_EPOCHS, FEW_SHOT_CLASSES, FEW_SHOT_BATCH = 50, 100, 4
 
 @dataclass
 class Point:
-    """One measured step; flops by the model of cost, plain_flops those of 77 tokens a class."""
+    """One measured step; flops by the model of cost, plain_flops as PyTorch counts the plain path."""
 
     axis: str
     value: int
@@ -54,18 +54,17 @@ def measure_step(axis: str, value: int, device: torch.device, precision: str) ->
         ours = subject.build_ours(
             "PromptSRC", classes, precision, device, Path(folder), options=depth
         )
-        images, labels = subject.images_and_labels(batch, classes, sizes, device)
+        images, labels = subject.images_and_labels("PromptSRC", batch, classes, sizes, device)
         seconds = measure.interleaved(
-            {"step": lambda: ours.step(images, labels), "image": ours.image_passes(images)},
+            {"step": lambda: ours.step(images, labels), "image": ours.image_passes},
             device,
             repeats=3,
         )
-    layout = ours.model.layout
-    packed = len(layout.rows.suffix), len(layout.prefix)
-    flops = costs.prompt_src_step(classes, *packed, batch, layout.rows.length, 4, sizes)
-    text = costs.text_encoder(classes, *packed, layout.rows.length, sizes)
-    plain = flops - text + costs.plain_text_encoder(classes, sizes)
-    return Point(axis, value, seconds["step"], seconds["image"], flops, flops - text, plain)
+        text, image = costs.step(ours.passes)
+        plain = subject.build_plain(ours, costs.META)
+    images, labels = images.to(costs.META), labels.to(costs.META)
+    counted = costs.counted(lambda: plain.backward(images, labels))
+    return Point(axis, value, seconds["step"], seconds["image"], text + image, image, counted)
 
 
 def plot(points: Sequence[Point], path: Path) -> None:

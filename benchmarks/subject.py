@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import clip.model
 import torch
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
-from torch import Tensor, nn
+from torch import Tensor
+from yacs.config import CfgNode
 
 import trainers
 from prompting.builtin import BUILTIN
-from prompting.prompted_clip import TextTeacher
+from prompting.prompted_clip import PromptedCLIP, TextTeacher
+from protocols.published import methods as published
+from trainers import PromptTrainer, teachers
 from trainers.configuration_merge import merge
 from trainers.without_data import build_without_data
 
-from . import plain
+from . import passes, plain
 
 VIT_B16 = {
     "embed_dim": 512,
@@ -33,16 +41,58 @@ VIT_B16 = {
     "transformer_heads": 8,
     "transformer_layers": 12,
 }
-# the paper's batch, but for CoOp that of the published figures this project compares with
-BATCH = {"CoOp": 4, "CoCoOp": 1, "IVLP": 4, "PromptSRC": 4}
-CONFIGS = {
-    "CoOp": "CoOp/vit_b16_ctxv1",
-    "CoCoOp": "CoCoOp/vit_b16_c4_ep10_batch1_ctxv1",
-    "IVLP": "IVLP/vit_b16_c2_ep20_batch4_4+4ctx",
-    "PromptSRC": "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx",
+VIT_L14 = {
+    **VIT_B16,
+    "embed_dim": 768,
+    "vision_layers": 24,
+    "vision_width": 1024,
+    "vision_patch_size": 14,
+    "transformer_width": 768,
+    "transformer_heads": 12,
 }
 ROOT = Path(__file__).parents[1]
-BACKBONE = "benchmark-random-weights"
+BACKBONE, TEACHER_BACKBONE = "benchmark-random-weights", "benchmark-random-teacher"
+PROTOCOL = "base2new"
+"""Whose published settings are measured, with what holds for any dataset."""
+
+
+def methods() -> list[str]:
+    """The methods that have a plain path and published settings, in the order of their papers."""
+    return [
+        name for name in published.trained() if name in plain.METHODS and published.find(name).rules
+    ]
+
+
+def without_plain_path() -> list[str]:
+    """The methods that cannot be measured, and are passed over."""
+    return sorted(set(published.trained()) - set(methods()))
+
+
+@cache
+def setting(method: str) -> published.Setting:
+    """The published setting of a method, for any dataset."""
+    return published.find(method).setting(PROTOCOL, "")
+
+
+def config_path(method: str) -> Path:
+    """The file of a method's published configuration."""
+    return published.find(method).config_path(setting(method).config)
+
+
+@cache
+def published_batch(method: str) -> int:
+    """The batch of training that the method's published configuration has."""
+    return configure(method).DATALOADER.TRAIN_X.BATCH_SIZE
+
+
+def configure(method: str) -> CfgNode:
+    """The method's published configuration."""
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    merge(cfg, config_path(method))
+    merge(cfg, list(setting(method).pairs()))
+    cfg.TRAINER.NAME = method
+    return cfg
 
 
 def class_names(count: int) -> list[str]:
@@ -53,30 +103,39 @@ def class_names(count: int) -> list[str]:
     return names[:count]
 
 
-def random_clip(sizes: dict[str, object]) -> clip.model.CLIP:
+def random_clip(
+    sizes: dict[str, object], device: torch.device | str = "cpu"
+) -> clip.model.CLIP:
     """A frozen CLIP of these sizes: speed does not depend on the values of weights."""
-    with torch.random.fork_rng(devices=[]):
+    # drawn on the CPU, the same everywhere; on "meta" there is nothing to draw
+    drawn_on = "meta" if torch.device(device).type == "meta" else "cpu"
+    with torch.random.fork_rng(devices=[]), torch.device(drawn_on):
         torch.manual_seed(0)
-        model = clip.model.CLIP(**sizes)
+        model = clip.model.CLIP(**sizes).to(device)
     return model.eval().requires_grad_(False)
 
 
 def images_and_labels(
-    batch: int, classes: int, sizes: dict[str, object], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """A batch of noise with labels."""
+    method: str, batch: int, classes: int, sizes: dict[str, object], device: torch.device
+) -> tuple[Tensor | tuple[Tensor, ...], Tensor]:
+    """A batch of noise, as many views of it as a step of the method takes, with labels."""
     generator = torch.Generator().manual_seed(0)
     resolution = sizes["image_resolution"]
-    images = torch.randn(batch, 3, resolution, resolution, generator=generator)
+    views = tuple(
+        torch.randn(batch, 3, resolution, resolution, generator=generator).to(device)
+        for _ in range(TRAINER_REGISTRY.get(method).views)
+    )
     labels = torch.randint(classes, (batch,), generator=generator)
-    return images.to(device), labels.to(device)
+    return (views if len(views) > 1 else views[0]), labels.to(device)
 
 
-def build_plain(
-    method: str, classes: int, device: torch.device, sizes: dict[str, object] = VIT_B16
-) -> plain.CoOp:
-    """The plain path of a method."""
-    return plain.METHODS[method](random_clip(sizes), class_names(classes), device)
+def build_plain(ours: Ours, device: torch.device) -> plain.PlainPath:
+    """The plain path of a method, from the values that ours starts from."""
+
+    def load(name: str) -> clip.model.CLIP:
+        return random_clip(ours.sizes[name], device)
+
+    return plain.METHODS[ours.trainer.cfg.TRAINER.NAME](ours.trainer, load, device)
 
 
 def build_ours(
@@ -88,59 +147,97 @@ def build_ours(
     sizes: dict[str, object] = VIT_B16,
     options: tuple[object, ...] = (),
 ) -> Ours:
-    """The registered trainer of a method, without data loaders; options are KEY, VALUE, ..."""
-    cfg = get_cfg_default()
-    trainers.extend_cfg(cfg)
-    merge(cfg, ROOT / f"configs/trainers/{CONFIGS[method]}.yaml")
-    cfg.TRAINER.NAME = method
-    cfg.TRAINER[TRAINER_REGISTRY.get(method).node].PREC = precision
+    """The registered trainer of a method, without data loaders; options are KEY, VALUE, ...
+
+    A trained teacher is a ViT-L/14 beside a ViT-B/16, and of the same sizes beside another.
+    """
+    cfg = configure(method)
+    trainer, names = TRAINER_REGISTRY.get(method), class_names(classes)
+    cfg.TRAINER[trainer.node].PREC = precision
     cfg.MODEL.BACKBONE.NAME = BACKBONE
     cfg.OUTPUT_DIR, cfg.USE_CUDA = str(output), device.type == "cuda"
     cfg.INPUT.SIZE = (sizes["image_resolution"],) * 2
+    merge(cfg, _what_is_read(trainer, names, output))
     merge(cfg, list(options))
-    BUILTIN[BACKBONE] = lambda: random_clip(sizes).state_dict()
+    every = {BACKBONE: sizes, TEACHER_BACKBONE: VIT_L14 if sizes is VIT_B16 else sizes}
+    for name, each in every.items():
+        BUILTIN[name] = lambda each=each: random_clip(each).state_dict()
     with contextlib.redirect_stdout(io.StringIO()):
-        trainer = build_without_data(cfg, class_names(classes))
-    # in the middle of an epoch: no learning rate is changed
-    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 1000
-    trainer.start_epoch, trainer.max_epoch = 0, cfg.OPTIM.MAX_EPOCH
-    return Ours(trainer)
+        built = build_without_data(cfg, names)
+    # past the warm-up, in the middle of an epoch: no learning rate is changed
+    for group in built.optim.param_groups:
+        group["lr"] = group["initial_lr"]
+    built.epoch, built.batch_idx, built.num_batches = 0, 0, 1000
+    built.start_epoch, built.max_epoch = 0, cfg.OPTIM.MAX_EPOCH
+    return Ours(built, every)
+
+
+@contextlib.contextmanager
+def own_cache() -> Iterator[None]:
+    """Keep what methods compute once and keep out of the cache of the user."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"PROMPT_CACHE": folder}),
+    ):
+        yield
+
+
+def _what_is_read(trainer: type[PromptTrainer], names: list[str], folder: Path) -> list[str]:
+    """Options that name what a method reads beside images: sentences, written here; and a teacher."""
+    file = folder / "descriptions.json"
+    file.write_text(json.dumps({name: [f"A photo that shows a {name}."] for name in names}))
+    there = {
+        "DESCRIPTIONS": str(file),
+        "TEACHER": teachers.ZERO_SHOT,
+        "TEACHER_NAME": TEACHER_BACKBONE,
+    }
+    given = [key for key in there if key in trainer.defaults]
+    return [part for key in given for part in (f"TRAINER.{trainer.node}.{key}", there[key])]
 
 
 class Ours:
-    """A trainer under the names that the plain path has."""
+    """A trainer under the names that the plain path has.
 
-    def __init__(self, trainer) -> None:
-        self.trainer = trainer
+    Attributes:
+        trainer: as registered.
+        sizes: of the CLIPs by backbone.
+        passes: through the encoders, of the last step.
+    """
+
+    def __init__(self, trainer: PromptTrainer, sizes: dict[str, dict[str, object]]) -> None:
+        self.trainer, self.sizes = trainer, sizes
+        self.passes: list[passes.TextPass | passes.ImagePass] = []
         trainer.set_model_mode("train")
-        self.teacher = self.model.teacher
-        if self.teacher:
+        if isinstance(self.model.teacher, TextTeacher):
             # speed does not depend on the values; `build` computes the real ones
             shape = len(self.model.names), self.model.clip.embed_dim
             features = plain.normalise(torch.randn(shape)).to(trainer.device)
             self.model.teacher = lambda names: features
+        if self.model.teacher:
+            self.model.teacher_text()  # once in a training
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> PromptedCLIP:
         return self.trainer.model
 
-    def step(self, images: Tensor, labels: Tensor) -> float:
+    def step(self, images: Tensor | tuple[Tensor, ...], labels: Tensor) -> float:
         """One training step as in training, logged values included."""
-        return self.trainer.forward_backward({"img": images, "label": labels})["loss"]
+        with passes.watch() as self.passes:
+            return self.trainer.forward_backward({"img": images, "label": labels})["loss"]
 
     def encode_classes(self) -> Tensor:
         """Normalised text features (C, embed_dim)."""
         return self.model.encode_classes()
 
     def build(self) -> None:
-        """What building takes once CLIP is there: class names to prompts, and where the method has a
-        teacher, its text features."""
+        """What building takes once CLIP is there: class names to prompts, and where the method asks a
+        teacher with templates, its text features."""
         model, trainer = self.model, self.trainer
         with contextlib.redirect_stdout(io.StringIO()):
             trainer.build_learner(model.clip, model.names)
             trainer.build_template().layout(model.names)
-        if self.teacher:
-            TextTeacher(trainer.teacher_templates(), trainer.clip_in_fp32)(model.names)
+        if templates := trainer.teacher_templates():
+            TextTeacher(templates, trainer.clip_in_fp32)(model.names)
 
     def end_epoch(self) -> Path:
         """Average where the method does, and write the checkpoint; returns its path."""
@@ -151,17 +248,7 @@ class Ours:
             trainer.save_model(0, trainer.output_dir)
         return Path(trainer.output_dir, trainer.checkpoint_name, "model.pth.tar-1")
 
-    def image_passes(self, images: Tensor) -> Callable[[], None]:
-        """The image-encoder passes that a training step cannot do without."""
-        model = self.model
-        prompted = model.prompt_learner.steer_image().acts
-
-        def passes() -> None:
-            if self.teacher:
-                model.encode_images_twice(images)[0].sum().backward()
-            elif prompted:
-                model.encode_images(images).sum().backward()
-            else:
-                model.encode_images(images)
-
-        return passes
+    def image_passes(self) -> None:
+        """The passes through image encoders of the last step: what it could not do without."""
+        with self.trainer.precision.autocast():
+            passes.repeat_image_passes(self.passes, self.model.prompt_learner.steer_image())

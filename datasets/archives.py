@@ -55,12 +55,18 @@ def unpack(archive: Path | IO[bytes], take: Mapping[str, str], into: Path, name:
     """
     if isinstance(archive, Path):
         with open(archive, "rb") as file:
-            return unpack(file, take, into, name or archive.name)
+            return _unpack_and_move(file, take, into, name or archive.name, on_disk=True)
+    _unpack_and_move(archive, take, into, name, on_disk=False)
+
+
+def _unpack_and_move(
+    archive: IO[bytes], take: Mapping[str, str], into: Path, name: str, on_disk: bool
+) -> None:
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into, prefix=".unpacking-") as temporary:
         beside = Path(temporary)
         try:
-            _unpack(archive, take, beside, name)
+            _unpack(archive, take, beside, name, on_disk)
         except CONTRADICTIONS as error:
             raise ArchiveError(f"{name} holds {error.filename} twice.") from error
         except DAMAGED as error:
@@ -93,7 +99,9 @@ def unpack_nested(archive: Path, into: Path) -> None:
             raise ArchiveError(f"{archive.name} is damaged: {error}") from error
 
 
-def _unpack(archive: IO[bytes], take: Mapping[str, str], into: Path, name: str) -> None:
+def _unpack(
+    archive: IO[bytes], take: Mapping[str, str], into: Path, name: str, on_disk: bool
+) -> None:
     budget = FREE_GROWTH + MAX_GROWTH * archive.seek(0, os.SEEK_END)
     archive.seek(0)
     missing = set(take)
@@ -108,7 +116,11 @@ def _unpack(archive: IO[bytes], take: Mapping[str, str], into: Path, name: str) 
             raise ArchiveError(f"{name}: {member!r} points outside of its folder.")
         if "\\" in member:
             raise ArchiveError(f"{name}: {member!r} points outside of its folder on Windows.")
-        for source in filter(path.is_relative_to, take):
+        sources = [source for source in take if path.is_relative_to(source)]
+        if not sources and open_member and on_disk:
+            # one whose name is damaged would be missed: a zip holds each name twice, and compares them
+            open_member().close()
+        for source in sources:
             missing.discard(source)
             target = into / take[source] / path.relative_to(source)
             if open_member is None:

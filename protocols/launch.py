@@ -261,8 +261,12 @@ def _type(method: str, script: Script, argument: str) -> Callable[[str], Any]:
     return _TYPES.get(argument, str) if example is None else _TYPES_LIKE.get(type(example), str)
 
 
-def _seeds() -> list[int]:
-    """The seeds of scripts that take none."""
+def seeds_of_environment() -> list[int]:
+    """The seeds of scripts that take none: SEEDS, else the papers'.
+
+    Raises:
+        UsageError: SEEDS holds something else than numbers from 1 up, or one of them twice.
+    """
     try:
         seeds = [_count(seed) for seed in os.environ.get("SEEDS", "").split()]
     except argparse.ArgumentTypeError as error:
@@ -329,7 +333,7 @@ def _given(method: str, script: Script, parsed: Mapping[str, Any]) -> Given:
     values = {**script.fixed, **{name: parsed[name] for name in script.arguments}}
     return Given(
         method=method,
-        seeds=[values["SEED"]] if "SEED" in values else _seeds(),
+        seeds=[values["SEED"]] if "SEED" in values else seeds_of_environment(),
         config=os.environ.get("CFG") or values.get("CONFIG", ""),
         values=values,
         options={key: values[name] for key, name in script.options.items()},

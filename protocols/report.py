@@ -5,8 +5,9 @@
     python -m protocols.report all output --format html --out report.html
     python -m protocols.report base2new output --plots plots --baseline ZeroshotCLIP
 
-Published figures stand beside ours where the configuration is the published one; the signs behind them
-say how sure they are. Averages are refused where results are missing, unless --partial is given.
+Published figures stand below ours; the signs behind them say how sure they are, and † that something
+differs from their setting. Averages are refused where results are missing, unless --partial is given.
+Beside folders, CSV files of earlier reports are read; what several have is taken from the first.
 """
 
 from __future__ import annotations
@@ -14,13 +15,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .published import methods, settings
 from .published.settings import UsageError
-from .reporting.results import ReportError, Result, find_results
-from .reporting.summary import Selection, Statistic, select, summarise, title
-from .reporting.tables import as_csv, as_json, as_text, make_tables, record
+from .reporting.blocks import make_blocks
+from .reporting.exports import as_csv, as_json, record, write_plots, write_report
+from .reporting.results import ReportError, Result
+from .reporting.sources import find_all_results
+from .reporting.statistic import Statistic, title
+from .reporting.summary import Selection, select, summarise
+from .reporting.tables import as_text, comparison, notes_on_comparison, seeds, tables_of_series
+from .reporting.untrained import warnings
+
+if TYPE_CHECKING:
+    from .reporting.style import Plot
 
 FORMATS = ("text", "markdown", "csv", "latex", "json", "html")
 
@@ -34,7 +45,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("protocol", metavar="PROTOCOL", help=f"{', '.join(settings.PROTOCOLS)}, or all")
-    add("output", type=Path, metavar="OUTPUT", help="the root of the output folders")
+    output = "the root of the output folders, or the CSV file of a report; one or several"
+    add("output", type=Path, nargs="+", metavar="OUTPUT", help=output)
     add("--methods", nargs="+", default=[], help="only these")
     add("--datasets", nargs="+", default=[], help="these and no others")
     add("--config", default="", help="only runs of this configuration, such as builtin")
@@ -44,12 +56,22 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--brief", action="store_true", help="only the table that compares the methods")
     add("--format", choices=FORMATS, default="text")
     add("--out", type=Path, help="write to this file instead of the screen")
-    add("--plots", type=Path, metavar="FOLDER", help="also write the plots as PNG files")
+    add("--plots", type=Path, metavar="FOLDER", help="also write the plots as PNG and CSV files")
     add("--baseline", default="", help="the series that differences are taken from")
     return parser.parse_args(arguments)
 
 
-def _protocols(given: argparse.Namespace) -> list[tuple[str, list[Result], list[Statistic]]]:
+@dataclass(frozen=True)
+class Found:
+    """What there is of a protocol: results, the figures made of them, and runs that did not train."""
+
+    protocol: str
+    results: list[Result]
+    figures: list[Statistic]
+    warnings: list[str]
+
+
+def _find(given: argparse.Namespace) -> list[Found]:
     """Every protocol asked for, with its results; of "all" those that have any."""
     if given.protocol not in (*settings.PROTOCOLS, "all"):
         raise settings.closest("protocol", given.protocol, (*settings.PROTOCOLS, "all"))
@@ -64,61 +86,87 @@ def _protocols(given: argparse.Namespace) -> list[tuple[str, list[Result], list[
     everything = given.protocol == "all"
     found = []
     for protocol in settings.PROTOCOLS if everything else [given.protocol]:
-        results = select(find_results(protocol, given.output), selection)
+        there = find_all_results(protocol, given.output)
+        results = select(there, selection)
         if results or not everything:
-            found.append((protocol, results, summarise(protocol, results, selection)))
+            figures = summarise(protocol, results, selection)
+            zero_shot = [r for r in there if methods.is_zero_shot(r.method)]
+            problems = warnings(protocol, results, zero_shot)
+            found.append(Found(protocol, results, figures, problems))
     if not found:
-        raise ReportError(f"there are no finished runs of any protocol under {given.output}")
+        where = ", ".join(map(str, given.output))
+        raise ReportError(f"there are no finished runs of any protocol under {where}")
     return found
 
 
 def make_report(given: argparse.Namespace) -> str:
     """The report's text; writes the plots where they were asked for."""
-    found = _protocols(given)
+    found = _find(given)
     if given.plots:
-        _write_plots(given, found)
+        drawn = (_plots(given, each) for each in found)
+        write_plots(given.plots, (plot for kinds in drawn for plots in kinds for plot in plots))
     if given.format in ("csv", "json"):
-        records = [record(protocol, each) for protocol, _, figures in found for each in figures]
+        records = [record(each.protocol, figure) for each in found for figure in each.figures]
         return as_csv(records) if given.format == "csv" else as_json(records)
-    tables = {
-        protocol: make_tables(protocol, figures, given.spread) for protocol, _, figures in found
-    }
-    if given.brief:
-        tables = {protocol: each[:1] for protocol, each in tables.items()}
-    if given.format != "html":
-        return as_text([table for each in tables.values() for table in each], given.format)
-    from .reporting.page import make_page
+    if given.format == "html":
+        return _page(given, found)
+    tables = []
+    for each in found:
+        compared = comparison(each.protocol, each.figures, given.spread)
+        notes = [*compared.notes, *(f"warning: {line}" for line in each.warnings)]
+        tables.append(replace(compared, notes=notes))
+        if not given.brief:
+            tables += tables_of_series(each.protocol, each.figures, given.spread)
+            tables.append(seeds(each.protocol, each.figures))
+    return as_text(tables, given.format)
+
+
+def _plots(given: argparse.Namespace, found: Found) -> tuple[list[Plot], list[Plot]]:
+    """The plots of a protocol, named for it: of figures, and of trainings."""
+    from .reporting.curves import training_plots
     from .reporting.plots import make_plots
 
-    parts = [
-        (title(protocol), tables[protocol], make_plots(protocol, figures, results, given.baseline))
-        for protocol, results, figures in found
-    ]
-    return make_page(parts, "Results")
+    of_figures = make_plots(found.protocol, found.figures, given.baseline)
+    # the ablation compares methods; their curves are in base2new
+    without = given.brief or found.protocol == "ablation"
+    of_trainings = () if without else training_plots(found.results)
+    named = (
+        [replace(plot, name=f"{found.protocol}-{plot.name}") for plot in plots]
+        for plots in (of_figures, of_trainings)
+    )
+    return tuple(named)
 
 
-def _write_plots(
-    given: argparse.Namespace, found: Sequence[tuple[str, list[Result], list[Statistic]]]
-) -> None:
-    from .reporting.plots import make_plots
+def _page(given: argparse.Namespace, found: Sequence[Found]) -> str:
+    from .reporting.page import Section, make_page
 
-    given.plots.mkdir(parents=True, exist_ok=True)
-    for protocol, results, figures in found:
-        for name, figure in make_plots(protocol, figures, results, given.baseline):
-            figure.savefig(given.plots / f"{protocol}-{name}.png", dpi=150)
+    sections = []
+    for each in found:
+        blocks = make_blocks(each.protocol, each.figures)
+        plots, trainings = _plots(given, each)
+        folded = [
+            ("By method", tables_of_series(each.protocol, each.figures, given.spread)),
+            ("Training", trainings),
+            ("Values by seed", [seeds(each.protocol, each.figures)]),
+        ]
+        sections.append(
+            Section(
+                title=title(each.protocol, each.figures),
+                warnings=each.warnings,
+                plots=plots,
+                blocks=blocks,
+                notes=notes_on_comparison(blocks, each.figures),
+                folded=[part for part in folded if part[1] and not given.brief],
+            )
+        )
+    return make_page(sections, "Results")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = parse(arguments)
     try:
-        text = make_report(given)
-        if given.out:
-            from prompting.files import write_atomically
-
-            write_atomically(given.out, lambda path: path.write_text(text, encoding="utf-8"))
-        else:
-            print(text)
+        write_report(make_report(given), given.out)
     except (UsageError, ReportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -19,14 +19,20 @@ from dataclasses import replace
 from .execution.interruptions import Interrupted
 from .execution.single_run import THREADS, RunError
 from .execution.sweep import Executor, LocalExecutor, Sweep
-from .launch import WITH_TEACHER, check_options, environment_from, precision_here
+from .launch import (
+    WITH_TEACHER,
+    check_options,
+    environment_from,
+    precision_here,
+    seeds_of_environment,
+)
 from .published import methods, settings
 from .published.runs import Environment, Run, table_runs
 from .published.settings import UsageError
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; DATA, OUTPUT, CFG, PREC and BACKBONE of the environment are defaults."""
+    """The command line; DATA, OUTPUT, CFG, PREC, BACKBONE and SEEDS of the environment are defaults."""
     parser = argparse.ArgumentParser(
         prog="python -m protocols.run",
         description=__doc__,
@@ -37,10 +43,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--methods",
         nargs="+",
-        help=f"{', '.join(methods.names())} (of the ablation: all that have one)",
+        help=f"{', '.join(methods.names())}, or all (of the ablation: all that have one)",
     )
     add("--datasets", nargs="+", default=["all"], help="by name, or all, or builtin")
-    add("--seeds", nargs="+", type=int, default=list(settings.SEEDS))
+    add("--seeds", nargs="+", type=int, default=seeds_of_environment())
     add("--shots", nargs="+", type=int, default=list(settings.FEW_SHOTS), help="of few_shot")
     add("--config", default=variables.get("CFG", ""), help="instead of the published ones")
     add("--data", default=variables.get("DATA") or "data", help="the data root")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tables on the built-in world, seeds 1 2 3, and the reports in docs/examples: builtin_tables.sh
+# All tables of all methods on the built-in world, seeds 1 2 3, and the reports in docs/examples: builtin_tables.sh
 # A run has one thread, since so small a CLIP gains nothing from more, and there is one run a core.
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -16,21 +16,18 @@ report() {
 }
 
 cd "$ROOT"
-all=(ZeroshotCLIP CoOp CoCoOp IVLP PromptSRC)
 # tests in between give the curves of the report, and change no result
 sweep base2new --methods IVLP PromptSRC --datasets builtin_flowers --options TEST.EVERY 2
-sweep base2new --methods "${all[@]}"
+sweep base2new --methods all --with-teacher
 sweep ablation
-sweep cross_dataset --methods "${all[@]}"
-sweep domain_generalization --methods "${all[@]}"
-sweep few_shot --methods ZeroshotCLIP CoOp PromptSRC --shots 1 4 16 \
+sweep cross_dataset --methods all --with-teacher
+sweep domain_generalization --methods all --with-teacher
+sweep few_shot --methods all --with-teacher --shots 1 4 16 \
     --datasets builtin_things builtin_flowers builtin_fabrics builtin_formations
 
 examples=docs/examples
 report all "$OUTPUT" --format markdown --out "$examples/report.md"
 report all "$OUTPUT" --format csv --out "$examples/report.csv"
-report all "$OUTPUT" --format html --out "$examples/report.html"
-for protocol in base2new cross_dataset domain_generalization few_shot ablation; do
-    report "$protocol" "$OUTPUT" --brief --plots "$examples"
-done
-rm "$examples"/*-training-*.png "$examples"/*-weights.png # they are in the HTML report
+report all "$OUTPUT" --format html --out "$examples/report.html" --brief --plots "$examples"
+"$PYTHON" -m protocols.compare "$OUTPUT" --config builtin --benchmarks docs/benchmarks.csv \
+    --format html --out "$examples/methods.html" --plots "$examples"

@@ -41,5 +41,5 @@ table() {
 first_run() {
     cd "$ROOT"
     "$PYTHON" -W ignore -m protocols.run base2new --methods ZeroshotCLIP "$1" \
-        --datasets builtin_flowers --seeds 1 --config builtin --jobs 2 --threads 1 --with-teacher --report
+        --datasets builtin_flowers --config builtin --jobs 2 --threads 1 --with-teacher --report
 }

@@ -87,6 +87,29 @@ def test_every_script_explains_itself(script):
         assert len(documented.split()) == len(arguments)
 
 
+@pytest.mark.parametrize(
+    "words", [("promptsrc/base2new_train.sh",), ("run.sh", "IVLP", "base2new_train")]
+)
+def test_a_first_run_averages_over_the_papers_seeds(words, tmp_path):
+    """What is asked for is shown by a Python in whose place nothing runs."""
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *protocols.run*) {sys.executable} "$@" --list;; esac\n'
+    )
+    python.chmod(0o755)
+    script, *rest = words
+    for seeds, expected in (("", {1, 2, 3}), ("2", {2})):
+        shown = subprocess.run(
+            ["bash", str(ROOT / "scripts" / script), *rest],
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SEEDS": seeds},
+            capture_output=True,
+            text=True,
+        )
+        assert shown.returncode == 0, shown.stderr
+        folders = [line for line in shown.stdout.splitlines() if "ZeroshotCLIP" not in line]
+        assert {int(folder[-1]) for folder in folders} == expected
+
+
 def test_train_and_test_through_bash(tmp_path):
     environment = make_environment(tmp_path)
     variables = {

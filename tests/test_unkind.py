@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_hanging_and_dying_are_raw_and_the_next_trial_goes_on(world: World, tmp_
     assert sum(tally.counts.values()) == 12
     seed = tally.bad[0][0]
     assert (tmp_path / "kept" / f"odd-{seed}" / "note").read_text() == "kept"
+
+
+@dataclass
+class _Handlers(Kind):
+    name: str = "handlers"
+
+    def try_one(self, random: Random, folder: Path) -> Verdict:
+        fresh = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        return Verdict(Outcome.RIGHT if fresh else Outcome.RAW)
+
+
+def test_a_handler_of_the_process_around_does_not_reach_a_trial(
+    world: World, tmp_path: Path
+) -> None:
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        assert not try_kind(_Handlers(), world, tmp_path, count=1).bad
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_command_repeats_a_trial_and_returns_one(

@@ -201,6 +201,7 @@ class Method:
         lender: the method whose configurations it uses.
         reported_as: its name in the file of published figures.
         saw: what it saw beside labelled training images, for reports.
+        transductive: it saw images of what it is tested on, so that no ranking has it.
         rules: what holds where; those that fit are laid over each other in their order.
         scripts: published scripts with arguments of their own.
         ablation_title, ablation: its ablation on base-to-new, by the paper's name of each row.
@@ -213,6 +214,7 @@ class Method:
     lender: str = ""
     reported_as: str = ""
     saw: str = ""
+    transductive: bool = False
     rules: tuple[Rule, ...] = ()
     scripts: Mapping[str, OwnScript] = field(default_factory=dict, hash=False)
     ablation_title: str = ""
@@ -403,6 +405,7 @@ def find(name: str) -> Method:
         "configurations_of": str,
         "reported_as": str,
         "saw": str,
+        "transductive": bool,
         "settings": list,
         "scripts": dict,
         "ablation": dict,
@@ -419,6 +422,7 @@ def find(name: str) -> Method:
         lender=content.get("configurations_of", ""),
         reported_as=content.get("reported_as", name),
         saw=content.get("saw", ""),
+        transductive=content.get("transductive", False),
         rules=tuple(
             _rule(each, f"{path}, setting {number}")
             for number, each in enumerate(content.get("settings", []), start=1)
@@ -442,6 +446,15 @@ def names() -> tuple[str, ...]:
     folders = (settings.CONFIGS / "trainers").iterdir()
     found = [path.name for path in folders if any(path.glob("*.yaml"))]
     return tuple(sorted(found, key=lambda name: (find(name).appeared or "9999", name)))
+
+
+def available(protocol: str, config: str) -> tuple[str, ...]:
+    """The methods that have this configuration, or for "" a published one for the protocol."""
+    return tuple(
+        name
+        for name in names()
+        if (config in find(name).configs() if config else find(name).published_configs(protocol))
+    )
 
 
 def trained() -> tuple[str, ...]:

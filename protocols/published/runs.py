@@ -307,7 +307,8 @@ def table_runs(
 
     Args:
         protocol: one of settings.PROTOCOLS.
-        names: names of methods, in any case; none for all that have an ablation.
+        names: names of methods, in any case, or "all" for those that have a configuration for it; none
+            for all that have an ablation.
         datasets: dataset names, or "all", or "builtin".
         seeds: without repetition.
         shots: of few-shot runs.
@@ -320,7 +321,13 @@ def table_runs(
     """
     if protocol not in settings.PROTOCOLS:
         raise settings.closest("protocol", protocol, settings.PROTOCOLS)
-    names = [methods.find_name(name) for name in names]
+    names = [
+        name
+        for given in names
+        for name in (
+            methods.available(protocol, config) if given == "all" else [methods.find_name(given)]
+        )
+    ]
     datasets = settings.find_datasets(datasets, protocol, config)
     for kind, values in {"method": names, "seed": seeds, "number of shots": shots}.items():
         settings.refuse_twice(kind, list(values))

@@ -16,6 +16,7 @@ from ..records import (
     RecordError,
     accuracy_of,
     read,
+    read_curves,
     read_results,
 )
 
@@ -55,6 +56,13 @@ class Result:
     @property
     def cell(self) -> tuple:
         return self.series, self.dataset, self.shots, self.classes
+
+    def value(self, key: str) -> Any:
+        """What its configuration says of a key such as OPTIM.LR; None where it says nothing."""
+        node = self.content.get("config")
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, dict) else None
+        return node
 
 
 def find_results(protocol: str, output: Path) -> list[Result]:
@@ -280,6 +288,16 @@ def _refuse_mixed_configurations(results: list[Result]) -> None:
             )
 
 
-def training_folders(results: list[Result]) -> Iterator[Result]:
-    """Those results whose folder also holds the curves of a training."""
-    return (result for result in results if (result.folder / CURVES_FILE).is_file())
+def curves_of(result: Result) -> dict[str, list[dict[str, Any]]] | None:
+    """The curves of a result's training; None where its folder holds none.
+
+    Raises:
+        ReportError: they cannot be read.
+    """
+    path = result.folder / CURVES_FILE
+    if not path.is_file():
+        return None
+    try:
+        return read_curves(path)
+    except RecordError as error:
+        raise ReportError(str(error)) from error

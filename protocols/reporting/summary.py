@@ -7,77 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..published import methods, settings
-from ..published.figures import Published, published
+from .against_papers import with_published
 from .results import ReportError, Result
-
-AVERAGE = "average"
-_TITLES = {
-    "base2new": "Base-to-new generalization",
-    "cross_dataset": "Cross-dataset transfer",
-    "domain_generalization": "Domain generalization",
-    "few_shot": "Few-shot classification",
-}
-
-
-def title(protocol: str) -> str:
-    """What the table of a protocol is called; that of the ablation, by the methods that have one."""
-    ablations = (methods.find(name).ablation_title for name in methods.ablations())
-    return _TITLES.get(protocol) or "; ".join(ablations)
-
-
-def harmonic_mean(base: float, new: float) -> float:
-    """2BN / (B + N); 0 where both are."""
-    return 2 * base * new / (base + new) if base + new else 0.0
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """One figure of a table, in percent.
-
-    Attributes:
-        series: method and variant ("" for the published configuration).
-        dataset: config name, or "average".
-        shots: training images a class; 0 for zero-shot.
-        metric: base, new, harmonic_mean or accuracy.
-        values: by seed.
-        missing: seeds (or, of an average, "dataset seed" pairs) without a result.
-        mean: over the seeds; None where there is nothing, or an average is not complete.
-        published: the paper's figure, where it has one.
-        is_source: the dataset was trained on, so that averages leave it out.
-    """
-
-    series: tuple[str, str]
-    dataset: str
-    shots: int
-    metric: str
-    values: dict[int, float]
-    missing: tuple[str, ...] = ()
-    mean: float | None = None
-    published: Published | None = None
-    is_source: bool = False
-
-    @property
-    def deviation(self) -> float | None:
-        """Standard deviation over the seeds (of the population, as the published code has it)."""
-        return statistics.pstdev(self.values.values()) if self.values else None
-
-    @property
-    def interval(self) -> float | None:
-        """Half of the 95% interval of the mean: 1.96 standard deviations / sqrt(seeds)."""
-        return self.deviation and 1.96 * self.deviation / len(self.values) ** 0.5
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus the published figure."""
-        if self.mean is None or self.published is None:
-            return None
-        return self.mean - self.published.value
-
-
-def label(series: tuple[str, str]) -> str:
-    """How a series is called."""
-    method, variant = series
-    return f"{method} ({variant})" if variant else method
+from .statistic import AVERAGE, Statistic, harmonic_mean
 
 
 def order(names: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -174,7 +106,7 @@ def _of_series(
     counted = [f for f in figures if not f.is_source]
     if counted:
         figures += _averages(counted, selection.partial)
-    return [replace(f, published=_published(protocol, f, figures)) for f in figures]
+    return with_published(protocol, figures, results)
 
 
 def _values(protocol: str, results: Sequence[Result]) -> dict[str, dict[int, float]]:
@@ -229,21 +161,3 @@ def _harmonic_average(averages: dict[str, Statistic]) -> Statistic:
         },
         mean=harmonic_mean(base.mean, new.mean) if complete else None,
     )
-
-
-def _published(protocol: str, figure: Statistic, figures: Sequence[Statistic]) -> Published | None:
-    """The paper's figure for the published configuration; an average only of the same datasets."""
-    method, variant = figure.series
-    if variant:
-        return None
-    if figure.dataset == AVERAGE:
-        averaged = {f.dataset for f in figures if f.dataset != AVERAGE and not f.is_source}
-        papers = set(
-            settings.SHIFTED if protocol == "domain_generalization" else settings.DATASETS
-        ) - ({"imagenet"} if protocol == "cross_dataset" else set())
-        if averaged != papers:
-            return None
-    name = settings.dataset_names().get(figure.dataset, figure.dataset)
-    shots = figure.shots or settings.SHOTS
-    reported_as = methods.find(method).reported_as or method
-    return published().get((protocol, reported_as, name, shots, figure.metric))

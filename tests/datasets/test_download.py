@@ -405,6 +405,10 @@ DAMAGED = {
     "tar cut in a member": STORED[: 512 + 2048 + 512 + 100],
     "zip's content": altered(zipped({"dtd/images/a.jpg": os.urandom(5000)}), 1000),
     "zip cut": zipped(MANY)[:-10],
+    # in the table at the end: the picture would not be looked for where it is
+    "zip's name": zipped({"dtd/images/a": b"", "dtd/images/b": b""})[::-1].replace(
+        b"b/segami/dtd", b"b/segaMi/dtd", 1
+    )[::-1],
     "zip with a path twice": zipped({"dtd/images/a": b"", "dtd/images/a/b": b""}),
 }
 

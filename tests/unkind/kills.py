@@ -27,7 +27,7 @@ PATIENCE = 30
 class _Runs(Kind):
     """What the kinds below share: a trial breaks a run of some method one to three times."""
 
-    limit: float = 120.0
+    limit: float = 300.0
     share: float = 3.0
     breaks: int = 3
 

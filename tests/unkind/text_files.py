@@ -54,8 +54,9 @@ def with_options(cfg: CfgNode, **options: str) -> CfgNode:
 
 
 def contents(dataset: Any) -> dict[str, list[Item]]:
-    """What a dataset of Dassl lists, in order."""
-    parts = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}
+    """What a dataset of Dassl lists, in order; nothing to train on where it serves tests alone."""
+    trained = [] if dataset.test_only else dataset.train_x
+    parts = {"train": trained, "val": dataset.val, "test": dataset.test}
     return {
         part: [Item(os.path.realpath(i.impath), i.label, i.classname) for i in items or ()]
         for part, items in parts.items()
@@ -78,7 +79,7 @@ def check_lists(parts: dict[str, list[Item]], inside: Path) -> dict[str, list[It
 
     Raises:
         Impossible: an image is missing or outside of the folder; labels have gaps; names are empty or
-            look the same to a text encoder; there is nothing to train on, or to test.
+            look the same to a text encoder; there is nothing to test.
         ToBeSaid: an image stands under two labels, or in train and in test.
     """
     names: dict[int, set[str]] = defaultdict(set)
@@ -93,8 +94,8 @@ def check_lists(parts: dict[str, list[Item]], inside: Path) -> dict[str, list[It
                 raise Impossible("a class has no name")
             names[item.label].add(item.name)
             labels[item.path].add(item.label)
-    if not parts["train"] or not parts["test"]:
-        raise Impossible("it lists nothing to train on, or nothing to test")
+    if not parts["test"]:
+        raise Impossible("it lists nothing to test")
     if sorted(names) != list(range(len(names))):
         raise Impossible("labels have gaps")
     if any(len(of_label) > 1 for of_label in names.values()):
@@ -102,7 +103,7 @@ def check_lists(parts: dict[str, list[Item]], inside: Path) -> dict[str, list[It
     seen = Counter(as_encoded(next(iter(of_label))) for of_label in names.values())
     if max(seen.values()) > 1:
         raise Impossible("two classes look the same to the text encoder")
-    if {item.label for item in parts["train"]} != set(names):
+    if parts["train"] and {item.label for item in parts["train"]} != set(names):
         raise Impossible("a class has no training pictures")
     if any(len(of_image) > 1 for of_image in labels.values()):
         raise ToBeSaid("an image stands under two labels", parts)
@@ -489,7 +490,8 @@ def _stands_for(value: Any, given: Any, default: Any) -> bool:
         except (ValueError, SyntaxError):
             return False
     if isinstance(default, (tuple, list)):
-        return list(value) == (list(given) if isinstance(given, (tuple, list)) else [given])
+        given = given if isinstance(given, (tuple, list)) else [given]
+        return len(value) == len(given) and all(map(_stands_for, value, given, value))
     if isinstance(default, bool) or isinstance(given, bool):
         return value is given
     return type(given) in (int, float) and value == given and math.isfinite(value)

@@ -129,6 +129,9 @@ class Worker:
 
 def _serve(kind: Kind, world: World, folder: Path, connection: Connection) -> None:
     os.setsid()
+    # what the process around had set (Ray does) would pass for train.py's own
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     kind.set_up(world, folder)
     connection.send(None)

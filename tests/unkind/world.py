@@ -220,8 +220,6 @@ def _be_train(arguments: list[str], console: Path, prepare: Callable[[], object]
             os.dup2(file, number)
             stream = os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False)
             setattr(sys, name, stream)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.argv = [str(ROOT / "train.py"), *arguments]
         if prepare:
             prepare()

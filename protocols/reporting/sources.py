@@ -1,0 +1,71 @@
+"""Where results come from: output roots, and the CSV files of earlier reports."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..published import methods
+from ..records import is_percentage
+from .results import ReportError, Result, find_results
+
+_SEED = "seed_"
+
+
+def find_all_results(protocol: str, sources: Sequence[Path]) -> list[Result]:
+    """The results of a protocol in all sources; what several have is taken from the first.
+
+    Args:
+        protocol: one of settings.PROTOCOLS.
+        sources: output roots, and CSV files that `protocols.report` has written.
+
+    Raises:
+        ReportError: a source is not there, cannot be read, or contradicts itself.
+    """
+    found: dict[tuple, Result] = {}
+    for source in sources:
+        is_csv = source.suffix == ".csv"
+        for result in _read(protocol, source) if is_csv else find_results(protocol, source):
+            found.setdefault((*result.cell, result.seed), result)
+    return list(found.values())
+
+
+def _read(protocol: str, path: Path) -> Iterator[Result]:
+    """The results that the figures of a CSV file were made of, without configurations and curves."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            if row["protocol"] == protocol:
+                yield from _results(path, row)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(
+            f"{path} is no CSV file that a report has written ({error}): make it by "
+            "`python -m protocols.report all OUTPUT --format csv`"
+        ) from error
+
+
+def _results(path: Path, row: dict[str, str]) -> Iterator[Result]:
+    metric, name = row["metric"], row["method"]
+    if metric == "harmonic_mean" or row["dataset"] == "average":  # made of the others
+        return
+    ablated = methods.ablation_rows().get(name) if row["protocol"] == "ablation" else None
+    for column, text in row.items():
+        if column.startswith(_SEED) and text:
+            accuracy = float(text)
+            if not is_percentage(accuracy):
+                raise ValueError(f"an accuracy of {text}")
+            yield Result(
+                method=ablated.method if ablated else name,
+                variant=row["variant"],
+                dataset=row["dataset"],
+                shots=int(row["shots"]),
+                classes="all" if metric == "accuracy" else metric,
+                seed=int(column.removeprefix(_SEED)),
+                accuracy=accuracy,
+                folder=path,
+                content={},
+                row=name if ablated else "",
+                config=row["variant"],
+            )

@@ -1,0 +1,95 @@
+"""All methods side by side: accuracy and cost, and which of them no other beats in both."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from protocols import compare
+from protocols.published.runs import table_runs
+from protocols.reporting.pareto import front
+from tests.protocols.results import write_run
+
+# accuracy on both halves, and numbers learned
+METHODS = {"ZeroshotCLIP": (60, 0), "CoOp": (70, 32), "KgCoOp": (65, 64), "IVLP": (75, 640)}
+METHODS |= {"PromptKD": (90, 8)}
+BENCHMARKS = """method,work,classes,batch,precision,device,ours,plain,floor,unit,note
+CoOp,train_step,50,4,fp32,cpu,1.5,5.0,0.7,s,
+IVLP,train_step,50,4,fp32,cpu,2.5,6.0,2.2,s,
+IVLP,train_step,50,4,bf16,cpu,0.5,6.0,2.2,s,
+IVLP,train_step,500,4,fp32,cpu,9.5,6.0,2.2,s,
+CoOp,peak_memory,50,4,fp32,cpu,1200000000,,,bytes,
+"""
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("output")
+    for run in table_runs("base2new", METHODS, ["builtin_flowers"], config="builtin"):
+        accuracy, learned = METHODS[run.method]
+        where = write_run(folder, run, accuracy)
+        if run.trains:
+            (where / "prompt_learner").mkdir()
+            tensors = {"ctx": np.zeros((learned // 8, 8)), "probe/logits": np.zeros(100)}
+            save_file(tensors, where / "prompt_learner/prompts.safetensors")
+    (folder / "benchmarks.csv").write_text(BENCHMARKS)
+    return folder
+
+
+def test_the_front_holds_whom_nobody_beats_in_both():
+    points = {"a": (1, 5), "b": (2, 4), "c": (3, 9), "d": (3, 8), "e": (9, 9), "f": (1, 3)}
+    assert front(points) == ["a", "c"]
+
+
+def test_the_table_has_a_dash_for_what_nobody_measured(output, capsys):
+    words = [str(output), "--config", "builtin", "--benchmarks", str(output / "benchmarks.csv")]
+    assert compare.main(words) == 0
+    lines = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    (headers,) = (line for line in lines if line[0] == "method")
+    rows = {
+        line[0]: dict(zip(headers[1:], line[1:], strict=True)) for line in lines if len(line) > 5
+    }
+    assert rows["CoOp"]["H"] == "70.00 ± 0.00"
+    assert rows["CoOp"]["published H"] == "71.66"
+    costs = ("learned numbers", "ViT-B/16 step (s)", "ViT-B/16 memory (MB)")
+    assert [rows["CoOp"][cost] for cost in costs] == ["32", "1.50", "1,200"]
+    assert [rows["IVLP"][cost] for cost in costs] == ["640", "2.50", "-"]
+    assert [rows["ZeroshotCLIP"][cost] for cost in costs] == ["-", "-", "-"]
+    assert list(rows)[-1] == "PromptKD"
+    assert any("PromptKD saw" in line[0] and "not ranked" in line[0] for line in lines)
+
+
+def test_the_page_draws_the_front_of_methods_in_one_ranking(output, tmp_path):
+    page = tmp_path / "methods.html"
+    words = [str(output), "--config", "builtin", "--format", "html", "--out", str(page)]
+    assert compare.main([*words, "--plots", str(tmp_path)]) == 0
+    text = page.read_text()
+    assert text.index("<svg") < text.index("<table")
+    assert "<b>75.00 ± 0.00</b>" in text
+    assert "<b>90" not in text
+    assert (tmp_path / "methods-learned.png").stat().st_size > 1000
+    rows = (tmp_path / "methods-learned.csv").read_text().splitlines()
+    assert rows[0] == "method,cost,H,on_the_front"
+    assert {row.split(",")[0]: row.split(",")[3] for row in rows[1:]} == {
+        "CoOp": "True",
+        "KgCoOp": "False",
+        "IVLP": "True",
+        "PromptKD": "False",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--benchmarks", "nowhere.csv"], "nowhere.csv is no CSV file"),
+        (["--methods", "CoOpp"], "'CoOp'"),
+        (["--datasets", "dtd"], "no finished runs"),
+        (["--seeds", "1", "1"], "twice"),
+    ],
+)
+def test_what_is_not_there_is_named(output, words, says, capsys):
+    assert compare.main([str(output), *words]) == 2
+    assert says in capsys.readouterr().err

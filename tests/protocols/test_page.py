@@ -1,0 +1,203 @@
+"""The report as people see it: the comparison, the page, its plots and their numbers, warnings."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+
+import pytest
+
+from protocols import report
+from protocols.published.runs import table_runs
+from protocols.reporting.blocks import make_blocks
+from protocols.reporting.results import find_results
+from protocols.reporting.summary import summarise
+from protocols.reporting.untrained import BELOW, NO_FALL
+from tests.protocols.results import CONFIG, write_run
+
+ACCURACIES = {
+    "ZeroshotCLIP": (60, 70),
+    "CoOp": (80, 60),
+    "PromptSRC": (78, 76),
+    "PromptKD": (90, 90),
+}
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """Base-to-new results of methods that saw different things, on two datasets."""
+    tmp_path = tmp_path_factory.mktemp("output")
+    for run in table_runs("base2new", ACCURACIES, ["dtd", "eurosat"]):
+        base, new = ACCURACIES[run.method]
+        accuracy = (new if "test_new" in run.folder else base) + run.seed - 1
+        write_run(tmp_path, run, accuracy, losses=(2.0, 1.0) if run.trains else ())
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def drawn(output):
+    """The page, and the folder of the plots."""
+    page, plots = output / "report.html", output / "plots"
+    arguments = ["all", str(output), "--format", "html", "--out", str(page)]
+    assert report.main([*arguments, "--plots", str(plots)]) == 0
+    return page.read_text(), plots
+
+
+def printed(capsys, *arguments):
+    assert report.main(list(map(str, arguments))) == 0
+    return capsys.readouterr().out
+
+
+def test_a_block_ranks_methods_that_saw_no_tested_images(output):
+    statistics = summarise("base2new", find_results("base2new", output))
+    average, *datasets = make_blocks("base2new", statistics)
+    assert [average.title, *(block.title for block in datasets)] == ["average", "dtd", "eurosat"]
+    assert [row.name for row in average.rows] == ["ZeroshotCLIP", "CoOp", "PromptSRC", "PromptKD"]
+    best = {row.name: row.best for row in average.rows}
+    assert best == {
+        "ZeroshotCLIP": (False, False, False),
+        "CoOp": (True, False, False),
+        "PromptSRC": (False, True, True),
+        "PromptKD": (False, False, False),
+    }
+    zero_shot, coop, *_ = average.rows
+    assert zero_shot.differences == (None, None, None)
+    assert coop.differences[:2] == pytest.approx((21, -9))
+
+
+def test_the_comparison_as_text(output, capsys):
+    text = printed(capsys, "base2new", output, "--brief", "--format", "markdown")
+    row = next(line for line in text.splitlines() if line.startswith("| average   | PromptSRC  "))
+    assert [cell.strip() for cell in row.split("|")][3:5] == ["79.00 ± 0.82", "**77.00 ± 0.82**"]
+    assert (
+        "PromptKD saw a larger teacher and unlabeled images of the new classes: not ranked" in text
+    )
+    assert "warning" not in text
+    text = printed(capsys, "base2new", output, "--brief", "--format", "latex")
+    assert r"\textbf{77.00 ± 0.82}" in text
+
+
+def test_any_subset_stands_beside_the_published_figures(output, capsys):
+    text = printed(capsys, "base2new", output, "--brief", "--methods", "PromptSRC", "CoOp")
+    rows = [line for line in text.splitlines() if line.startswith("dtd")]
+    assert [re.split(r"\s{2,}", row)[1] for row in rows] == [
+        "CoOp",
+        "CoOp, published",
+        "PromptSRC",
+        "PromptSRC, published",
+    ]
+    assert rows[3].split()[-3:] == ["83.37", "62.97", "71.75"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "seeds", "says"),
+    [
+        ({}, [1, 2, 3], None),
+        ({}, [1], "seeds 1 (published: 1, 2, 3)"),
+        ({"MODEL": {"BACKBONE": {"NAME": "ViT-B/16"}}}, [1, 2, 3], None),
+        (
+            {"MODEL": {"BACKBONE": {"NAME": "RN50"}}},
+            [1, 2, 3],
+            "backbone RN50 (published: ViT-B/16)",
+        ),
+        ({"OPTIM": {"MAX_EPOCH": 50}}, [1, 2, 3], "50 epochs (published: 20)"),
+        ({"DATASET": {"NUM_SHOTS": 4}}, [1, 2, 3], "4 shots (published: 16)"),
+    ],
+)
+def test_what_differs_from_the_published_setting_is_marked(tmp_path, capsys, changed, seeds, says):
+    for run in table_runs("base2new", ["PromptSRC"], ["dtd"], seeds):
+        write_run(tmp_path, run, 80.0, config={**CONFIG, **changed})
+    for run in table_runs("base2new", ["PromptSRC"], ["eurosat"], [1, 2, 3]):
+        write_run(tmp_path, run, 80.0)
+    text = printed(capsys, "base2new", tmp_path, "--brief", "--partial")
+    published = {line.split()[0]: line for line in text.splitlines() if "published " in line}
+    assert ("83.37†" in published["dtd"]) == bool(says)
+    assert "†" not in published["eurosat"]
+    assert [line for line in text.splitlines() if line.startswith("†")] == (
+        [f"† PromptSRC on dtd: {says}"] if says else []
+    )
+
+
+def test_another_configuration_is_marked(tmp_path, capsys):
+    for run in table_runs("base2new", ["PromptSRC"], ["dtd"], config="builtin"):
+        write_run(tmp_path, run, 80.0)
+    text = printed(capsys, "base2new", tmp_path, "--brief")
+    assert "83.37†" in text
+    assert "† PromptSRC: configuration builtin" in text
+
+
+def test_runs_that_did_not_train_are_warned_of(tmp_path, capsys):
+    for run in table_runs("base2new", ["ZeroshotCLIP", "CoOp", "IVLP"], ["dtd"], [1, 2]):
+        accuracy = 40.0 if run.method == "CoOp" and run.seed == 2 else 50.0
+        losses = (1.0, 1.1) if run.method == "IVLP" else (1.0, 0.5)
+        write_run(tmp_path, run, accuracy, losses=losses if run.trains else ())
+    text = printed(capsys, "base2new", tmp_path, "--brief", "--seeds", "1", "2")
+    assert [line for line in text.splitlines() if line.startswith("warning")] == [
+        f"warning: CoOp on dtd, seed 2: {BELOW}",
+        f"warning: IVLP on dtd, seeds 1, 2: {NO_FALL}",
+    ]
+
+
+def test_the_page_opens_with_plots_and_folds_what_is_long(drawn):
+    text, _ = drawn
+    for fetched in ("src=", "<link", "@import", "<script"):
+        assert fetched not in text
+    assert text.index("<svg") < text.index("<table")
+    targets = re.findall(r'<a href="#([^"]+)"', text)
+    assert len(targets) >= 6
+    assert all(text.count(f'id="{target}"') == 1 for target in targets)
+    opened = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
+    folded = "".join(re.findall(r"<details.*?</details>", text, flags=re.DOTALL))
+    assert "<h4>dtd</h4>" in opened
+    assert '<b>77.00</b> <small class="up">+7.0</small>' in opened
+    assert '<small class="down">-9.0</small>' in opened
+    assert "77.00 ± 0.82" in folded
+    assert "PromptSRC, dtd, base" in folded
+    assert 'id="plot-base2new-training-CoOp-published-16shots"' in folded
+
+
+def test_the_same_results_give_the_same_page(output, drawn, capsys):
+    brief = printed(capsys, "base2new", output, "--format", "html", "--brief")
+    before = drawn[0][drawn[0].index("<figure") : drawn[0].index("</figure>")]
+    assert brief[brief.index("<figure") : brief.index("</figure>")] == before
+
+
+def test_every_plot_has_the_csv_of_its_numbers_beside_it(drawn):
+    text, plots = drawn
+    names = {path.stem for path in plots.glob("*.png")}
+    assert {"base2new-base-new", "base2new-base-new-datasets", "base2new-differences"} < names
+    in_page = dict(re.findall(r'download="([^"]+).csv" href="data:text/csv,([^"]+)"', text))
+    assert set(in_page) == names
+    for name, numbers in in_page.items():
+        assert (plots / f"{name}.csv").read_text() == urllib.parse.unquote(numbers)
+    rows = (plots / "base2new-base-new.csv").read_text().splitlines()
+    assert rows[:2] == ["dataset,method,base,new", "average,ZeroshotCLIP,60.0,70.0"]
+    assert rows[4] == "average,PromptKD,91.0,91.0"
+
+
+def test_a_report_is_made_again_from_its_csv(output, capsys):
+    csv = output / "report.csv"
+    brief = ("--brief", "--methods", "CoOp", "ZeroshotCLIP")
+    assert report.main(["all", str(output), "--format", "csv", "--out", str(csv)]) == 0
+    again, before = (printed(capsys, "base2new", each, *brief) for each in (csv, output))
+    values = r"\d+\.\d\d"
+    assert re.findall(values, again) == re.findall(values, before)
+    assert f"† CoOp: settings not known, since {csv} does not tell them" in again
+    first = output / "first"
+    for run in table_runs("base2new", ["CoOp"], ["dtd"], [1]):
+        write_run(first, run, 33.0)
+    text = printed(capsys, "base2new", first, csv, "--seeds", "1", *brief)
+    rows = [line.split() for line in text.splitlines() if line.startswith("dtd")]
+    assert [row[1:4] for row in rows if "published" not in row] == [
+        ["ZeroshotCLIP", "60.00", "70.00"],
+        ["CoOp", "33.00", "33.00"],
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "protocol,metric,method\nbase2new,base,CoOp\n"])
+def test_a_csv_that_is_no_report_is_refused(text, tmp_path, capsys):
+    path = tmp_path / "other.csv"
+    path.write_text(text)
+    assert report.main(["base2new", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said or "no finished runs" in said
