@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prompting.backbone import CLIP
 from prompting.class_prompts import PromptTemplate
 from prompting.errors import InputError
+from prompting.known_images import Images, KnownImages
 from prompting.learner import PromptLearner, random_vectors
 from prompting.prompted_clip import PromptedCLIP, normalise
 from prompting.steering import ImageSteering, TextSteering
@@ -120,6 +121,7 @@ class MMRL(PromptTrainer):
     }
     at_least = {"ALPHA": 0, "REG_WEIGHT": 0, "N_REP_TOKENS": 1, "REP_DIM": 1}
     at_most = {"ALPHA": 1}
+    frozen_view = 1
     accepted_keys = {"TASK": "B2N"}  # the classes say what the published key says
     checkpoint_name = "MultiModalRepresentationLearner"
     published_unused = (r"(representation_learner\.)?prompt_embeddings", r".*clip_model.*")
@@ -147,12 +149,11 @@ class MMRL(PromptTrainer):
         super().build_model()
         self.model.alpha = self.options.ALPHA
 
-    def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compute_loss(self, images: Images, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         model, options = self.model, self.options
-        tokens = model.clip.image.embed(images)
-        with torch.no_grad():
-            frozen = normalise(model.clip.image.encode(tokens))
-        features, representation = model.encode_images_both(tokens)
+        frozen = model.encode_images_frozen(images)
+        pixels = images.pixels if isinstance(images, KnownImages) else images
+        features, representation = model.encode_images_both(model.clip.image.embed(pixels))
         text = model.class_features()
         cross_entropy = F.cross_entropy(model.logits(features, text), labels)
         of_representation = F.cross_entropy(model.logits(representation, text), labels)
