@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from seeded_loading import ItemSeeds, SeededItems, rebuilt
+from seeded_loading import ItemSeeds, SeededItems, base_seed, rebuilt
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from yacs.config import CfgNode
@@ -249,9 +249,12 @@ class StoredImages:
         # other trainers' loaders, or several transforms of one picture
         if not hasattr(reader, "data_source") or isinstance(reader.transform, (list, tuple)):
             return loader
-        seeds = loader.seeds if reader.is_train and random_transforms(cfg) else None
-        if reader.return_img0 or (seeds and cfg.SEED < 0):
+        changing = reader.is_train and bool(random_transforms(cfg))
+        if reader.return_img0 or (changing and cfg.SEED < 0):
             return loader
+        # of other engines, those that tests in between build have none
+        order = getattr(loader, "seeds", None) or ItemSeeds(base_seed(cfg.SEED))
+        seeds = order if changing else None
         try:
             transform = describe(reader.transform)
         except ValueError as error:
@@ -273,4 +276,4 @@ class StoredImages:
         print(
             f"Frozen features of the images of {use} are read from and kept in {self.store.folder}"
         )
-        return rebuilt(loader, loader.seeds, loader.persistent_workers, items, _collate)
+        return rebuilt(loader, order, loader.persistent_workers, items, _collate)
