@@ -109,6 +109,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--eval-only", action="store_true", help="test only")
     add("--model-dir", default="", help="with --eval-only: load the prompts of this run")
     add("--load-epoch", type=int, help="with --model-dir: the epoch to load")
+    add("--note", action="append", default=[], help="a sentence for the log; several if need be")
     add("--no-train", action="store_true", help="build everything and stop")
     add("--debug", action="store_true", help="show the traceback of every error")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="further configuration")
@@ -215,6 +216,8 @@ def _run(cfg: CfgNode, arguments: argparse.Namespace) -> None:
         set_random_seed(cfg.SEED)
     print(f"Command: {' '.join(sys.argv)}")
     print(f"Configuration:\n{cfg}")
+    for note in arguments.note:
+        print(f"Note: {note}")
     trainer = build_trainer(cfg)
     if arguments.eval_only:
         trainer.load_model(arguments.model_dir, epoch=arguments.load_epoch)

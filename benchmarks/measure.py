@@ -49,9 +49,7 @@ def interleaved(
     return {name: min(values) for name, values in times.items()}
 
 
-def _timed(
-    path: Callable[[], object], device: torch.device, clock: Callable[[], float]
-) -> float:
+def _timed(path: Callable[[], object], device: torch.device, clock: Callable[[], float]) -> float:
     _wait(device)
     start = clock()
     path()

@@ -4,9 +4,9 @@
     python -m benchmarks.methods docs/methods.csv --methods CoOp MaPLe --clock cpu --plain-classes 150
     python -m benchmarks.methods docs/methods.csv --table     # of what is there, for docs/benchmarks.md
 
-Steps of ViT-B/16 size with 50 and with 500 classes, the batch and all settings as published, every path in
-a process of its own; and ours once more at a batch of 4, at which methods can be compared with each other.
-Rows of other methods in the file stay as they are.
+Steps of ViT-B/16 size with 50 and with 500 classes, the batch and all settings as published, every
+path in a process of its own; and ours once more at a batch of 4, at which methods can be compared with
+each other. Rows of other methods in the file stay as they are.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def tables(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def speed(figures: Mapping[str, Any], classes: int) -> dict[str, float]:
-    """How many times faster than the plain path, and times the image passes alone: measured, counted."""
+    """Times faster than the plain path, and times the image passes alone; measured and counted."""
     keys = ("step_seconds", "plain_seconds", *OURS)
     value = {key: float(figures[f"{key}_{classes}"]) for key in keys}
     flops = value["text_flops"] + value["image_flops"]

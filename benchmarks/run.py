@@ -5,8 +5,8 @@
     python -m benchmarks.run --only PromptSRC:train_step:500 CoCoOp:test:50
 
 Ours, the plain path and the floor (the image-encoder passes that nothing can avoid) run in the same
-process and take turns; every figure is the least of several. The plain path computes in fp32 on a CPU and in fp16
-on CUDA, as published, whatever the precision of ours. Weights are random, of ViT-B/16 size.
+process and take turns; every figure is the least of several. The plain path computes in fp32 on a CPU
+and in fp16 on CUDA, as published, whatever the precision of ours. Weights are random, of ViT-B/16 size.
 """
 
 from __future__ import annotations

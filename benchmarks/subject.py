@@ -103,9 +103,7 @@ def class_names(count: int) -> list[str]:
     return names[:count]
 
 
-def random_clip(
-    sizes: dict[str, object], device: torch.device | str = "cpu"
-) -> clip.model.CLIP:
+def random_clip(sizes: dict[str, object], device: torch.device | str = "cpu") -> clip.model.CLIP:
     """A frozen CLIP of these sizes: speed does not depend on the values of weights."""
     # drawn on the CPU, the same everywhere; on "meta" there is nothing to draw
     drawn_on = "meta" if torch.device(device).type == "meta" else "cpu"

@@ -168,6 +168,21 @@ class Classifier:
             )
         return other
 
+    def untrained(self, template: str = DEFAULT) -> Classifier:
+        """The CLIP under it as it is, for the same classes and pictures: zero-shot.
+
+        Args:
+            template: a text with {} for the class name.
+
+        Raises:
+            InputError: the template cannot be used.
+        """
+        other = copy.copy(self)
+        clip, asked = self.model.clip, PromptTemplate(template)
+        other.model = PromptedCLIP(clip, PromptLearner().eval(), asked, self.classes)
+        other.method = ZERO_SHOT
+        return other
+
     def predict(
         self,
         images: Any,
@@ -218,13 +233,13 @@ class Classifier:
             named = tuple(names[label] for label in labels)
             yield Prediction(path, named, tuple(labels), tuple(values[:top].tolist()))
 
-    def logits(self, images: Any, batch_size: int | None = None) -> Tensor:
-        """Logits (N, C) of pictures, fp32 on the CPU; images as for `predict`.
+    def logits(self, images: Any, batch_size: int | None = None, progress: bool = False) -> Tensor:
+        """Logits (N, C) of pictures, fp32 on the CPU; images and progress as for `predict`.
 
         Raises:
             InputError: a picture cannot be read.
         """
-        return self._matrix(images, self.model, batch_size, len(self.model.names))
+        return self._matrix(images, self.model, batch_size, len(self.model.names), progress)
 
     def encode_images(self, images: Any, batch_size: int | None = None) -> Tensor:
         """Image features of length 1, (N, embed_dim), fp32 on the CPU; images as for `predict`.
@@ -240,9 +255,14 @@ class Classifier:
         """Features of the classes of length 1, (C, embed_dim), fp32 on the CPU.
 
         Raises:
-            InputError: they depend on the picture.
+            InputError: they depend on the picture, or classes are not known by their texts.
         """
         self.check_text(f"{self.method} has no class features of its own to give")
+        if not self.model.uses_text:
+            raise InputError(
+                f"{self.method} has no class features to give: every class has weights of its own, in "
+                "the file of the run. Classify with predict"
+            )
         with self.precision.autocast():
             return self.model.class_features().float().cpu()
 
@@ -254,12 +274,18 @@ class Classifier:
                 "predict"
             )
 
-    def _matrix(self, images: Any, compute: Any, batch_size: int | None, width: int) -> Tensor:
+    def _matrix(
+        self,
+        images: Any,
+        compute: Any,
+        batch_size: int | None,
+        width: int,
+        progress: bool = False,
+    ) -> Tensor:
         images = as_list(images)
         found = []
-        for image, (row, error) in zip(
-            images, self._rows(images, compute, batch_size), strict=True
-        ):
+        rows = self._rows(images, compute, batch_size, progress=progress)
+        for image, (row, error) in zip(images, rows, strict=True):
             if row is None:
                 raise InputError(
                     f"{path_of(image) or f'picture {len(found)}'} cannot be read: {error}"

@@ -65,6 +65,11 @@ class CLIP(nn.Module):
         self.load_state_dict({_own_name(name): value for name, value in state.items()})
         self.requires_grad_(False).eval()
 
+    @property
+    def common_layers(self) -> int:
+        """Layers that both encoders have; a ResNet has none."""
+        return min(self.text.layers, self.image.layers) if self.is_vit else 0
+
 
 def _own_name(name: str) -> str:
     if name == "logit_scale":

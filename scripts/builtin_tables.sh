@@ -29,5 +29,5 @@ examples=docs/examples
 report all "$OUTPUT" --format markdown --out "$examples/report.md"
 report all "$OUTPUT" --format csv --out "$examples/report.csv"
 report all "$OUTPUT" --format html --out "$examples/report.html" --brief --plots "$examples"
-"$PYTHON" -m protocols.compare "$OUTPUT" --config builtin --benchmarks docs/benchmarks.csv \
+"$PYTHON" -m protocols.compare "$OUTPUT" --config builtin --benchmarks docs/methods.csv \
     --format html --out "$examples/methods.html" --plots "$examples"

@@ -29,6 +29,15 @@ MAY_IMPORT = {
     "trainers": {"trainers", "prompting"},
     "protocols": {"protocols", "trainers", "prompting", "datasets", "train"},
     "inference": {"inference", "trainers", "prompting", "datasets", "train"},
+    "own_pictures": {
+        "own_pictures",
+        "inference",
+        "protocols",
+        "trainers",
+        "prompting",
+        "datasets",
+        "train",
+    },
 }
 OURS = {
     "prompting",
@@ -36,6 +45,7 @@ OURS = {
     "trainers",
     "protocols",
     "inference",
+    "own_pictures",
     "benchmarks",
     "pretraining",
     "train",
@@ -66,7 +76,7 @@ def test_rooms_import_only_what_is_below_them(room: str) -> None:
         assert not (room == "prompting" and top in ("dassl", "yacs")), f"{path} imports {module}"
 
 
-@pytest.mark.parametrize("room", ["trainers", "datasets", "inference"])
+@pytest.mark.parametrize("room", ["trainers", "datasets", "inference", "own_pictures"])
 def test_only_names_of_dassls_api_are_used(room: str) -> None:
     for path, module, names in imports(room):
         if module.startswith("dassl"):

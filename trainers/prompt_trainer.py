@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import operator
 import time
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -27,7 +26,7 @@ from prompting.precision import resolve_precision
 from prompting.prompted_clip import PromptedCLIP, TextTeacher
 
 from . import resume, run_folder
-from .config import options
+from .config import check_values, options, refused
 from .curves import Curves
 from .manifest import write_manifest
 from .periodic_tests import PeriodicTests
@@ -50,13 +49,16 @@ class PromptTrainer(SavedTraining):
     A method states, as class attributes:
         node, defaults: its configuration node TRAINER.<node> and the keys in it.
         more_nodes: further nodes with their defaults, where it has any.
-        at_least, more_than, at_most: bounds of the values of its keys.
+        at_least, more_than, at_most, one_of: what the values of its keys may be.
         accepted_keys: keys, with their defaults, that published command lines give and nothing reads.
         published_keys: published keys that are spelt otherwise here, and ours.
         checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.
+        by_steps: whether it learns by steps over batches; if not, `run_epoch` is its own, and the last
+            epoch is the only one.
         views: how many augmented views of a training image a step takes.
         frozen_view: which of them, from 1, a frozen encoder sees in training; None where none does.
+        training_classes: SUBSAMPLE_CLASSES of what is trained on, where that is not what is tested.
         model_class: how logits come about.
     and overrides `build_template` and `build_learner`, and what else differs from CoOp's way: see
     docs/add_a_method.md.
@@ -70,9 +72,12 @@ class PromptTrainer(SavedTraining):
     at_least: ClassVar[Mapping[str, float]] = {}
     more_than: ClassVar[Mapping[str, float]] = {}
     at_most: ClassVar[Mapping[str, float]] = {}
+    one_of: ClassVar[Mapping[str, Sequence[str]]] = {}
     learns = True
+    by_steps = True
     views = 1
     frozen_view: ClassVar[int | None] = None
+    training_classes = ""
     model_class: type[PromptedCLIP] = PromptedCLIP
 
     # -- what a method says -------------------------------------------------------------------------
@@ -150,22 +155,17 @@ class PromptTrainer(SavedTraining):
                 f"DATALOADER.K_TRANSFORMS is {cfg.DATALOADER.K_TRANSFORMS}: {type(self).__name__} "
                 f"takes {self.views} view(s) of a training image; set it to {self.views}"
             )
-
         for node, defaults in self.nodes().items():
-            self._check_bounds(node, options(cfg, node, defaults))
+            check_values(type(self), node, options(cfg, node, defaults))
 
-    def _check_bounds(self, node: str, values: Mapping[str, Any]) -> None:
-        checks = {"at_least": operator.ge, "more_than": operator.gt, "at_most": operator.le}
-        for kind, holds in checks.items():
-            # a method keeps to the bounds of those that it is built on
-            for key, bound in ChainMap(
-                *(vars(base).get(kind, {}) for base in type(self).__mro__)
-            ).items():
-                if key in values and not holds(values[key], bound):
-                    raise InputError(
-                        f"TRAINER.{node}.{key} is {values[key]}: expected {kind.replace('_', ' ')} "
-                        f"{bound}"
-                    )
+    def expect(self, key: str, holds: bool, expected: str) -> None:
+        """Refuse the value of a key of the method's own node, unless something holds.
+
+        Raises:
+            InputError: it does not; names the key, its value, and what was expected.
+        """
+        if not holds:
+            raise refused(self.node, key, self.options[key], expected)
 
     def build_data_loader(self) -> None:
         super().build_data_loader()
@@ -200,6 +200,20 @@ class PromptTrainer(SavedTraining):
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
             self.register_model(self.checkpoint_name, learner, self.optim, self.sched)
 
+    def model_on(self, dataset: str) -> PromptedCLIP:
+        """The model as it would be on another dataset, whose template and teacher may be others, with
+        what is learned shared.
+
+        Args:
+            dataset: registered name.
+        """
+        there = copy.copy(self)
+        there.cfg = self.cfg.clone()
+        there.cfg.defrost()
+        there.cfg.DATASET.NAME = dataset
+        there.teacher = there.build_teacher()
+        return self.model.asked_otherwise(there.build_template(), there.teacher)
+
     def clip_in_fp32(self) -> CLIP:
         """The frozen CLIP with the stored weights in fp32, whatever the precision."""
         if self.precision.weights == torch.float32:
@@ -222,11 +236,24 @@ class PromptTrainer(SavedTraining):
                 f"{self.cfg.DATASET.NAME} has test images, but no training images: it can be tested "
                 "on (--eval-only), not trained on. Add training images to train"
             )
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and self._validates_on_test():
+            print(
+                "TEST.FINAL_MODEL best_val: the epoch is kept that is best on the *test* images, so "
+                "that accuracy on them is optimistic; last_step takes the last epoch"
+            )
         self.trains = True
         run_folder.begin(self.cfg, "training", self.dm.dataset)
         super().before_train()
-        self.train_loader_x = self.stored.for_training(self.train_loader_x)
+        if self.by_steps:
+            self.train_loader_x = self.stored.for_training(self.train_loader_x)
+        else:
+            self.start_epoch = max(self.start_epoch, self.max_epoch - 1)
         self.curves.resume(self.resumed_from, self.start_epoch)
+
+    def _validates_on_test(self) -> bool:
+        """As with datasets that have no validation images of their own, such as ImageNet."""
+        dataset = self.dm.dataset
+        return self.val_loader is self.test_loader or dataset.val is dataset.test
 
     def before_epoch(self) -> None:
         super().before_epoch()
@@ -312,6 +339,13 @@ class PromptTrainer(SavedTraining):
         with self.precision.autocast():
             return self.model(input)
 
+    def logits_of(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits (B, C) and labels (B,) of the images of a split, batch by batch."""
+        loader = self.val_loader if split == "val" else self.test_loader
+        for batch in tqdm(self.stored.for_tests(loader), desc=split, disable=None, leave=False):
+            images, labels = self.parse_batch_test(batch)
+            yield self.model_inference(images), labels
+
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
         """Evaluate a split ("test" or "val"), write results.json, and return the first metric."""
@@ -326,13 +360,10 @@ class PromptTrainer(SavedTraining):
             )
         if not self.trains:
             run_folder.begin(self.cfg, "test", self.dm.dataset, [split])
-        loader = self.val_loader if split == "val" else self.test_loader
         print(f"Evaluate on the *{split}* set")
         total, start = 0, time.perf_counter()
-        batches = self.stored.for_tests(loader)
-        for batch in tqdm(batches, desc=split, disable=None, leave=False):
-            images, labels = self.parse_batch_test(batch)
-            self.evaluator.process(self.model_inference(images), labels)
+        for logits, labels in self.logits_of(split):
+            self.evaluator.process(logits, labels)
             total += len(labels)
         metrics = self.evaluator.evaluate()
         for name, value in metrics.items():

@@ -21,12 +21,6 @@ from .stored_images import FrozenEncoder
 from .teachers import find_teacher
 from .transforms import random_transforms
 
-_ON_TEST = (
-    "TEST.FINAL_MODEL best_val: as in the published code the epoch is kept that is best on the *test* "
-    "images of these classes, so that accuracy on them is optimistic. TEST.FINAL_MODEL last_step "
-    "takes the last epoch, SELECT_ON_TEST False selects on validation images"
-)
-
 
 class UnlabeledTrainer(DeepPromptTrainer):
     """What such methods have in common.
@@ -39,6 +33,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
 
     teacher_method: ClassVar[type[PromptTrainer]]
     frozen_view = 1
+    training_classes = "all"
     teacher: PromptedTeacher
     kept: Tensor | None = None
 
@@ -51,7 +46,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
         return FrozenEncoder(teacher.fingerprint, teacher.encode_images, width, torch.float32)
 
     def before_train(self) -> None:
-        everything = data_manager(self, "all")
+        everything = data_manager(self, self.training_classes)
         self.train_loader_x = everything.train_loader_x
         if not self.stored.options["TRAINING"]:
             self.kept = self._features_of_all(self.train_loader_x.dataset)
@@ -63,7 +58,10 @@ class UnlabeledTrainer(DeepPromptTrainer):
         print(f"Training on the {len(images)} images of all classes, without labels")
         if self.options.SELECT_ON_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
             self.val_loader = self.test_loader
-            print(_ON_TEST)
+            print(
+                f"Validating on the test images, as the published code does; TRAINER.{self.node}."
+                "SELECT_ON_TEST False validates on validation images"
+            )
         super().before_train()
 
     @torch.no_grad()

@@ -34,9 +34,7 @@ class DePT(PlainPath):
         cross_entropy = F.cross_entropy(self.logits(image, text), labels)
         rows = torch.cat([self.head(raw_text[labels], "text"), self.head(raw_image, "img")])
         of_head, weight = F.cross_entropy(rows, labels.repeat(2)), self.options["HEAD_WEIGHT"]
-        return (
-            (1 - weight) * cross_entropy + weight * of_head + self.regularisation(image, text)
-        )
+        return (1 - weight) * cross_entropy + weight * of_head + self.regularisation(image, text)
 
 
 class DePTCoOp(DePT, CoOp):

@@ -55,9 +55,7 @@ class PlainPath:
         self._learn(trainer)
         self.embed_prompts()
 
-    def frozen_clip(
-        self, load: Callable[[str], clip.model.CLIP], name: str
-    ) -> clip.model.CLIP:
+    def frozen_clip(self, load: Callable[[str], clip.model.CLIP], name: str) -> clip.model.CLIP:
         """A CLIP on the device, in the precision of the published code."""
         model = load(name)
         if self.device.type == "cuda":
@@ -173,9 +171,7 @@ class PlainPath:
     def end_epoch(self, path: Path) -> None:
         """Write the checkpoint of an epoch."""
         optimizer = self.optimizer.state_dict()
-        torch.save(
-            {"state_dict": self.what_is_saved(), "epoch": 1, "optimizer": optimizer}, path
-        )
+        torch.save({"state_dict": self.what_is_saved(), "epoch": 1, "optimizer": optimizer}, path)
 
 
 class WithFrozenClip(PlainPath):

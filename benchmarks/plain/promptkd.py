@@ -42,7 +42,9 @@ class PromptKD(PlainPath):
             self.learned[projector("1.bias")],
             training=torch.is_grad_enabled(),
         )
-        x = F.conv2d(x.relu(), self.learned[projector("3.weight")], self.learned[projector("3.bias")])
+        x = F.conv2d(
+            x.relu(), self.learned[projector("3.weight")], self.learned[projector("3.bias")]
+        )
         return x.flatten(1)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:

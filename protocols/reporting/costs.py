@@ -71,39 +71,46 @@ def _learned_numbers(path: Path) -> int:
         raise ReportError(f"{path} cannot be read: {error}. {ADVICE}") from error
 
 
-FULL_SIZE = "ViT-B/16"
-_WORKS = {
-    "learned": ("learned numbers", 1, 0),
-    "checkpoint_bytes": ("file (KB)", 1e3, 0),
-    "train_step": ("step (s)", 1, 2),
-    "peak_memory": ("memory (MB)", 1e6, 0),
+_COLUMNS = {
+    "learned_parameters": ("learned numbers", 1, 0),
+    "file_bytes": ("file (KB)", 1e3, 0),
+    "step_seconds_50_batch_4": ("step (s)", 1, 2),
+    "peak_memory_50_batch_4": ("memory (MB)", 1e6, 0),
 }
-"""Title, divisor and decimals by the name of a measurement in the file of benchmarks."""
+"""Title, divisor and decimals by column of the file of benchmarks."""
 
 
-def costs_of_benchmarks(path: Path, classes: int, precision: str) -> list[Cost]:
-    """The same from a CSV file of benchmarks, of one number of classes and one precision, as far as it
-    has them.
+def costs_of_benchmarks(path: Path) -> list[Cost]:
+    """The same, step time and memory at the size of ViT-B/16, as far as benchmarks have them.
+
+    Args:
+        path: the file that `benchmarks.methods` writes.
 
     Raises:
         ReportError: there is no such file, or it is another one.
     """
-    found: dict[str, dict[str, float]] = {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                fits = row["classes"] == str(classes) and row["precision"] == precision
-                if row["work"] in _WORKS and fits and row["ours"]:
-                    found.setdefault(row["work"], {}).setdefault(row["method"], float(row["ours"]))
+            rows = {row["method"]: row for row in csv.DictReader(file)}
+        costs = [
+            Cost(
+                f"full-size-{column.partition('_')[0]}",
+                f"ViT-B/16 {title}",
+                {name: float(row[column]) / unit for name, row in rows.items() if row.get(column)},
+                decimals,
+            )
+            for column, (title, unit, decimals) in _COLUMNS.items()
+        ]
     except (OSError, KeyError, ValueError) as error:
-        raise ReportError(f"{path} is no CSV file of `benchmarks.report` ({error})") from error
-    return [
-        Cost(
-            f"full-size-{work}",
-            f"{FULL_SIZE} {title}",
-            {method: value / unit for method, value in found[work].items()},
-            decimals,
-        )
-        for work, (title, unit, decimals) in _WORKS.items()
-        if work in found
-    ]
+        raise ReportError(f"{path} is no CSV file of `benchmarks.methods` ({error})") from error
+    return [cost for cost in costs if cost.values]
+
+
+def how_measured(path: Path) -> str:
+    """How the steps of a file of benchmarks were measured, in words."""
+    with open(path, newline="", encoding="utf-8") as file:
+        ways = {
+            f"{row['precision']}, {row['clock']} clock, {row['threads']} threads, {row['device']}": None
+            for row in csv.DictReader(file)
+        }
+    return f"50 classes, batch 4; {'; '.join(ways)}"

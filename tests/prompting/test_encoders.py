@@ -66,7 +66,7 @@ def test_deep_prompts_with_leftover_words(names, depth, count) -> None:
     inputs = plain.prompt_vectors(MODEL, names, "a photo of a", context)
     check(
         OURS.text(prompts, TextSteering(context=context, prompts=dict(enumerate(deep, start=1)))),
-        plain.text_features(MODEL, *inputs, deep),
+        plain.text_features(MODEL, *inputs, plain.text_prompts(deep)),
         [context, *deep],
     )
 
@@ -110,7 +110,7 @@ def test_templates_equal_clips_own_text_encoder() -> None:
 def test_image_encoder_with_deep_prompts(depth: int) -> None:
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     prompts = [vectors(3, WIDTH) for _ in range(depth)]
-    reference = plain.image_features(MODEL, images, prompts)
+    reference = plain.image_features(MODEL, images, plain.image_prompts(MODEL, prompts))
     ours = OURS.image(images, ImageSteering(prompts=dict(enumerate(prompts))))
     if depth:
         check(ours, reference, prompts)

@@ -49,6 +49,8 @@ METHODS = {
     if issubclass(trainer := TRAINER_REGISTRY.get(name), PromptTrainer)
 }
 LEARNING = [name for name, trainer in METHODS.items() if trainer.learns]
+STEPPING = [name for name in LEARNING if METHODS[name].by_steps]
+READING = [name for name in LEARNING if METHODS[name].model_class.uses_text]
 
 
 def settings_of(method: str) -> dict[str, str]:

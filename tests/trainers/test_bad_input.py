@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -142,10 +143,20 @@ def test_text_depth_below_one(run: Run) -> None:
         ("DePTCoOp", "DEPT.HEAD_WEIGHT", "2", "at most 1"),
         ("DePTCoOp", "COOP.N_CTX", "0", "at least 1"),
         ("DePTPromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
+        ("CoPrompt", "COPROMPT.DISTILL", "huber", "one of cosine, mse"),
+        ("TCP", "TCP.LAYER", "4", "0 to 3, layers of the text encoder"),
+        ("MMRL", "MMRL.REP_LAYERS", "[4, 5]", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "[4, 3]", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "[0, 3]", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "[]", "some of 1 to 4 in rising order"),
+        ("MultiModalAdapter", "MMADAPTER.ADAPTER_START", "-1", "at least 0"),
+        ("MultiModalAdapter", "MMADAPTER.ADAPTER_END", "5", r"ADAPTER_START, which is \d, to 4"),
     ],
 )
 def test_options_out_of_range(run: Run, method: str, key: str, value: str, expected: str) -> None:
-    with pytest.raises(ValueError, match=rf"TRAINER\.{key} is {value}(\.0)?: expected {expected}"):
+    with pytest.raises(
+        ValueError, match=rf"{re.escape(key)} is {re.escape(value)}(\.0)?: expected {expected}"
+    ):
         run(method, **{f"TRAINER__{key.replace('.', '__')}": value})
 
 

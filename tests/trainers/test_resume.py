@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
+from prompting import checkpoints
 from trainers import prompt_trainer, resume
 
 from .conftest import Run, assert_same, learned
@@ -260,3 +261,24 @@ class TestResumeFlag:
         other = run("CoOp", "other", "--resume", str(tmp_path / "killed"), **best)
         assert "(epoch 1)" in capsys.readouterr().out
         assert (other / "prompt_learner" / "model-best.pth.tar").is_file()
+
+
+@pytest.mark.parametrize("last", ["save_prompts", "make_newest"])
+def test_a_run_of_one_epoch_that_is_killed_as_it_saves_is_completed(
+    last: str, run: Run, monkeypatch
+) -> None:
+    def files(output: Path) -> set[str]:
+        return {path.name for path in output.glob("prompt_learner/*")}
+
+    unbroken = run("CoOp", "unbroken", OPTIM__MAX_EPOCH="1")
+
+    def kill(*_) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, last, kill)
+        with pytest.raises(Killed):
+            run("CoOp", "broken", OPTIM__MAX_EPOCH="1")
+    broken = run("CoOp", "broken", OPTIM__MAX_EPOCH="1")
+    assert files(broken) == files(unbroken)
+    assert_same(learned(broken, 1), learned(unbroken, 1))
