@@ -22,6 +22,11 @@ class Sharing:
     runs: Sequence[Run]
     images: dict[Run, str] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        """How many runs share features of training images."""
+        return sum(run.options[: len(ON)] == ON for run in self.runs)
+
     @classmethod
     def of(cls, runs: Sequence[Run], environment: Environment) -> Sharing:
         """Find out which of some runs share; each stands before those that depend on it."""

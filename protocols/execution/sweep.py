@@ -133,7 +133,7 @@ class Sweep:
 
     def __init__(self, runs: Sequence[Run], environment: Environment, executor: Executor) -> None:
         sharing = Sharing.of(runs, environment)
-        self.runs, self._images = sharing.runs, sharing.images
+        self.runs, self._images, self._sharing = sharing.runs, sharing.images, sharing.count
         self.environment, self.executor = environment, executor
         self.outcomes: dict[Run, Outcome] = {}
         self._running: set[Run] = set()
@@ -145,6 +145,11 @@ class Sweep:
         Raises:
             Interrupted: Ctrl-C or SIGTERM came, and everything has been stopped.
         """
+        if self._sharing:
+            self._say(
+                f"{self._sharing} runs train on images that others train on as well, and share what is "
+                "frozen of them (docs/frozen_features.md; --options STORE.TRAINING False if not)"
+            )
         try:
             with noted_interruptions() as interruptions:
                 self._run(interruptions)

@@ -32,7 +32,7 @@ def test_runs_on_the_same_images_stand_together_and_share_features(here) -> None
         *("CoOp 2 trains", "CoOp 2 tests", "KgCoOp 2 trains", "KgCoOp 2 tests"),
         *("ZeroshotCLIP 1 tests", "ZeroshotCLIP 1 tests"),
     ]
-    assert {run.options[:2] == ON for run in shared} == {True, False}
+    assert Sharing.of(runs, here).count == 4
     for run in shared:
         assert (run.options[:2] == ON) == run.trains
         assert run.source is None or run.source in shared
@@ -47,6 +47,7 @@ def test_nothing_is_kept_that_no_other_run_sees(methods, seeds, here) -> None:
     """Other seeds see other images, and ProGrad is published on another backbone."""
     runs = table_runs("base2new", methods, ["dtd"], seeds)
     assert Sharing.of(runs, here).runs == runs
+    assert not Sharing.of(runs, here).count
 
 
 def test_what_the_user_says_holds(here) -> None:
