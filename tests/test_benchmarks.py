@@ -23,7 +23,8 @@ CPU = torch.device("cpu")
 TINY = tiny_clip.SIZES["VIT"]
 DEPTH = ("TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION", 4, "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", 4)
 KEYS = (
-    "method work classes batch precision device ours plain floor unit times_faster times_floor note"
+    "method work classes batch precision device ours plain floor unit times_faster times_floor "
+    "launches waits note"
 )
 
 
@@ -55,6 +56,7 @@ def test_every_method_and_work_gives_a_row(method: str, work: str, small: None) 
     assert row.ours > 0
     assert row.plain > 0
     assert (row.floor is not None) == (work in ("train_step", "test"))
+    assert row.waits == (1 if work == "train_step" else None)
     ratio = row.plain / row.ours
     assert row.times_faster == pytest.approx(1 / ratio if work == "test" else ratio)
 
