@@ -9,6 +9,7 @@ from functools import reduce
 
 from yacs.config import CfgNode
 
+from .compiled_step import EAGER
 from .config import add_nodes
 from .prompt_trainer import PromptTrainer, known_trainers
 
@@ -17,8 +18,11 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every trainer's nodes, DATASET.SUBSAMPLE_CLASSES and TEST.EVERY (test base and new classes
-    every so many epochs; 0 for never); what is there already stays."""
+    """Add every trainer's nodes, DATASET.SUBSAMPLE_CLASSES, TRAIN.STEP (see `compiled_step`) and
+    TEST.EVERY (test base and new classes every so many epochs; 0 for never).
+
+    What is there already stays.
+    """
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
         for key, default in trainer.accepted_keys.items():
@@ -29,6 +33,7 @@ def extend_cfg(cfg: CfgNode) -> None:
                 cfg.register_renamed_key(published, own)
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
+    cfg.TRAIN.setdefault("STEP", EAGER)
 
 
 __all__ = ["PromptTrainer", "extend_cfg", "known_trainers"]
