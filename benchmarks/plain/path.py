@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from itertools import count, takewhile
 from pathlib import Path
@@ -177,9 +176,14 @@ class PlainPath:
 class WithFrozenClip(PlainPath):
     """A path whose published code keeps a second CLIP as it is, and shows it the images."""
 
-    def __init__(self, *args) -> None:
-        super().__init__(*args)
-        self.frozen = copy.deepcopy(self.clip)
+    def __init__(
+        self,
+        trainer: PromptTrainer,
+        load: Callable[[str], clip.model.CLIP],
+        device: torch.device,
+    ) -> None:
+        super().__init__(trainer, load, device)
+        self.frozen = self.frozen_clip(load, trainer.cfg.MODEL.BACKBONE.NAME)
 
     @torch.no_grad()
     def frozen_images(self, images: Tensor) -> Tensor:

@@ -26,6 +26,10 @@ _WIDEST_OF_OPENAI = 1024
 _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar")
 
 
+class _NoModel(InputError):
+    """Neither configuration is there, or no weights."""
+
+
 def load_clip(name: str, activation: str = "") -> CLIP:
     """The frozen CLIP of that name, in fp32 on the CPU and in evaluation mode.
 
@@ -140,7 +144,7 @@ def _from_hub(name: str) -> Pretrained:
     repository = hub.Repository(name.removeprefix(hub.PREFIX))
     try:
         return _from_library(name, repository)
-    except InputError as error:
+    except _NoModel as error:
         if not repository.unreachable:
             raise
         raise InputError(
@@ -162,7 +166,7 @@ def _from_library(name: str, find: Find) -> Pretrained:
         f"{library.CONFIG} with {library.WEIGHTS[0]} (or {library.WEIGHTS[-1]})"
         for library in (open_clip, hugging_face)
     )
-    raise InputError(f"{name} holds no model of open_clip or transformers: expected {expected}")
+    raise _NoModel(f"{name} holds no model of open_clip or transformers: expected {expected}")
 
 
 def _check_stated(

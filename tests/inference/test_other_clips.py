@@ -53,15 +53,13 @@ def test_promptsrc_trains_on_the_models_own_pictures(
     right = sum(name == BASE[place // 3] for place, name in enumerate(found))
     assert accuracy(output) == pytest.approx(100 * right / len(pictures))
     zero_shot = Classifier.zero_shot(str(folder), BASE)
-    assert zero_shot.preprocessing.steps == {**steps, "interpolation": "bicubic"}
+    assert zero_shot.preprocessing.steps == steps
     other = {**settings, "INPUT__PIXEL_MEAN": "[0.1, 0.2, 0.3]"}
     with pytest.raises(InputError, match=r"takes \(0.5, 0.4, 0.3\): leave INPUT.PIXEL_MEAN out"):
         run("PromptSRC", "other", **other)
 
 
-def test_an_activation_that_is_told_goes_along(
-    run: Run, build, backbones: Path, tmp_path: Path
-) -> None:
+def test_an_activation_that_is_told_goes_along(run: Run, build, backbones: Path) -> None:
     """A checkpoint on a file that does not say it, in every later use of both."""
     backbone = str(tiny_clip.write(backbones))
     gelu = load_clip(backbone, "gelu")
@@ -75,8 +73,6 @@ def test_an_activation_that_is_told_goes_along(
     tested = ["--eval-only", "--model-dir", str(output)]
     with pytest.raises(InputError, match=r"backbone is '.*' in the file and '.*' here"):
         run("PromptSRC", "quick", *tested, **SHORT)
-    run("PromptSRC", "tested", *tested, MODEL__BACKBONE__ACTIVATION="gelu", **SHORT)
-    assert accuracy(tmp_path / "tested") == accuracy(output)
     options = {"TRAINER__PROMPTKD__TEACHER": "zero-shot", "MODEL__BACKBONE__ACTIVATION": "gelu"}
     assert build("PromptKD", **options).teacher.model.clip.fingerprint == gelu.fingerprint
 
