@@ -482,11 +482,12 @@ def names() -> tuple[str, ...]:
 
 
 def available(protocol: str, config: str) -> tuple[str, ...]:
-    """The methods that have this configuration, or for "" a published one for the protocol."""
+    """Methods that serve a protocol and have this configuration, or for "" a published one for it."""
+    serving = (find(name) for name in names() if find(name).serves(protocol))
     return tuple(
-        name
-        for name in names()
-        if (config in find(name).configs() if config else find(name).published_configs(protocol))
+        method.name
+        for method in serving
+        if (config in method.configs() if config else method.published_configs(protocol))
     )
 
 
