@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from prompting.backbone import load_clip
 from prompting.builtin import BUILTIN
 from prompting.errors import InputError
 from protocols import records
@@ -120,9 +118,8 @@ def make_plan(wish: Wish) -> Plan:
 
 
 def _plan(wish: Wish, run: Run, backbone: str, precision: str) -> Plan:
-    size = _resolution(backbone)
     pictures = (part for pair in wish.pictures.items() for part in pair)
-    options = ("INPUT.SIZE", f"({size}, {size})", *pictures, *wish.options)
+    options = (*pictures, *wish.options)
     environment = Environment(Path(), wish.root, backbone, precision, options)
     own = replace(run, folder=_folder(wish, backbone))
     cfg = configure(parse_arguments(own.arguments(environment)))
@@ -130,14 +127,9 @@ def _plan(wish: Wish, run: Run, backbone: str, precision: str) -> Plan:
 
 
 def _folder(wish: Wish, backbone: str) -> str:
-    name = Path(backbone).stem if os.path.isfile(backbone) else backbone
+    name = Path(backbone).stem if os.path.exists(backbone) else backbone
     slug = re.sub(r"[^\w.]+", "-", name)
     return f"{wish.method}_{slug}_{wish.shots}shots"
-
-
-@cache
-def _resolution(backbone: str) -> int:
-    return ENCODERS[backbone][0] if backbone in ENCODERS else load_clip(backbone).resolution
 
 
 def _run_of(wish: Wish) -> Run:

@@ -121,7 +121,7 @@ def full_rows(transductive: bool, costs: Costs) -> list[Row]:
     found = [methods.find(name) for name in methods.names()]
     rows = []
     for method in found:
-        if method.transductive != transductive:
+        if method.transductive != transductive or not method.serves(PROTOCOL):
             continue
         figures = figures_of(method.reported_as or method.name)
         row = {"method": method.name, **_costs(method.name, costs), **_words(figures)}
@@ -163,11 +163,8 @@ def notes() -> Iterator[str]:
     """How sure figures are, and what published settings of single datasets are."""
     yield from (f"`{mark}`: {said}." for said, mark in MARKS.items() if mark)
     for name in methods.names():
-        try:
-            said = methods.find(name).notes(PROTOCOL, DATASETS)
-        except UsageError:  # nothing is published for it
-            continue
-        yield from (f"{name}: {note}." for note in said)
+        if _usual(method := methods.find(name)):
+            yield from (f"{name}: {note}." for note in method.notes(PROTOCOL, DATASETS))
 
 
 def blocks() -> dict[str, dict[str, str]]:

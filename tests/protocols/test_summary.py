@@ -282,7 +282,8 @@ def test_training_curves_have_a_figure_a_series_and_a_row_a_dataset(tmp_path):
             folder = write(tmp_path, seed, dataset=dataset) / f"seed{seed}"
             curves = {"epochs": epochs, "tests": tested}
             (folder / "curves.json").write_text(json.dumps(curves))
-    (plot,) = training_plots(find_results("base2new", tmp_path))
+    plot, weights = training_plots(find_results("base2new", tmp_path))
+    assert weights.name == "averaging-weights"
     assert plot.name == "training-PromptSRC-published-16shots"
     losses, accuracies, others, nothing = plot.figure.axes
     assert [losses.get_title(), others.get_title()] == ["dtd, 2 seeds", "eurosat, 2 seeds"]

@@ -166,6 +166,15 @@ def test_a_template_with_two_places_for_the_name(run: Run) -> None:
         run("ZeroshotCLIP", "run", "--eval-only", TRAINER__ZEROSHOT__TEMPLATE="{} {}")
 
 
+@pytest.mark.parametrize("template", ["x", "{} {}", "a " * 80 + "{}"])
+def test_a_teacher_that_cannot_be_asked_leaves_nothing(
+    run: Run, tmp_path: Path, template: str
+) -> None:
+    with pytest.raises(ValueError, match=r"expected one|context length|tokens"):
+        run("KgCoOp", "refused", TRAINER__KGCOOP__TEMPLATE=template)
+    assert not list(tmp_path.rglob("refused/*"))
+
+
 @pytest.mark.parametrize("views", ["0", "2"])
 def test_more_views_than_a_method_takes(run: Run, views: str) -> None:
     with pytest.raises(ValueError, match="K_TRANSFORMS"):
