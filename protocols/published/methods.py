@@ -482,21 +482,12 @@ def names() -> tuple[str, ...]:
 
 
 def available(protocol: str, config: str) -> tuple[str, ...]:
-<<<<<<< HEAD
-    """Methods that serve a protocol and have this configuration, or for "" a published one for it."""
-    serving = (find(name) for name in names() if find(name).serves(protocol))
-    return tuple(
-        method.name
-        for method in serving
-        if (config in method.configs() if config else method.published_configs(protocol))
-=======
     """The methods that serve a protocol and have this configuration, or for "" a published one."""
     return tuple(
         name
         for name in names()
         if find(name).serves(protocol)
         and (config in find(name).configs() if config else find(name).published_configs(protocol))
->>>>>>> main
     )
 
 

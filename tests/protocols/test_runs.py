@@ -146,8 +146,6 @@ def test_what_does_not_exist_is_refused_with_the_nearest(arguments, says):
 
 def test_all_methods_are_those_that_have_the_configuration():
     builtin = table_runs("base2new", ["all"], ["dtd"], [1], config="builtin")
-    served = {name for name in methods.names() if methods.find(name).serves("base2new")}
-    assert {run.method for run in builtin} == served
     serving = {name for name in methods.names() if methods.find(name).serves("base2new")}
     assert {run.method for run in builtin} == serving
     published = {run.method for run in table_runs("few_shot", ["all"], ["dtd"], [1], [4])}
