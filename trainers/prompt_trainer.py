@@ -93,10 +93,12 @@ class PromptTrainer(SavedTraining):
     def build_teacher(self) -> Callable[[Sequence[str]], Tensor] | None:
         """What gives the teacher's normalised text features of class names."""
         templates = self.teacher_templates()
+        if not templates:
+            return None
         longest = max(self.dm.dataset.classnames, key=len)
         for template in templates:  # it asks on first use, when files have been written
-            PromptTemplate(template).layout([longest])
-        return TextTeacher(templates, self.clip_in_fp32) if templates else None
+            PromptTemplate(template).layout([longest], self.clip.context_length)
+        return TextTeacher(templates, self.clip_in_fp32)
 
     def parameter_groups(self) -> list[dict[str, Any]] | None:
         """Groups of the optimizer, with rates of their own; None for one group of all."""

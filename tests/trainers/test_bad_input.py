@@ -175,6 +175,16 @@ def test_a_teacher_that_cannot_be_asked_leaves_nothing(
     assert not list(tmp_path.rglob("refused/*"))
 
 
+def test_a_teachers_template_is_held_to_the_models_own_length(
+    run: Run, backbones: Path, tmp_path: Path
+) -> None:
+    short = tiny_clip.write(backbones, "SHORT", 0, tiny_clip.SIZES["VIT"] | {"context_length": 20})
+    of_model = {"MODEL__BACKBONE__NAME": str(short)}
+    with pytest.raises(ValueError, match=r"20"):
+        run("KgCoOp", "refused", TRAINER__KGCOOP__TEMPLATE="a " * 20 + "{}", **of_model)
+    assert not list(tmp_path.rglob("refused/*"))
+
+
 @pytest.mark.parametrize("views", ["0", "2"])
 def test_more_views_than_a_method_takes(run: Run, views: str) -> None:
     with pytest.raises(ValueError, match="K_TRANSFORMS"):
