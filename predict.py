@@ -18,13 +18,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
 from inference import Classifier, answers
 from inference.answers import Answers
 from inference.listing import list_pictures, read_classes
+from prompting.command_line import Parser
 from prompting.errors import InputError
 from train import run_program
 
@@ -33,18 +33,17 @@ FEW = 20
 REPORTED = 5
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}. `python predict.py --help` lists the flags")
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line.
 
     Raises:
         InputError: an unknown flag, or values that do not go together.
     """
-    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python predict.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("given", nargs="*", metavar="RUN PICTURES", help="the run, then the pictures")
     add("--zero-shot", metavar="BACKBONE", help="CLIP as it is, instead of RUN; needs class names")

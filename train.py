@@ -52,7 +52,6 @@ import re
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import NoReturn
 
 import dassl.utils
 import torch
@@ -65,6 +64,7 @@ from yacs.config import CfgNode
 import datasets
 import datasets.errors
 import trainers
+from prompting.command_line import Parser
 from prompting.errors import InputError
 from trainers import run_folder
 from trainers.configuration_merge import merge
@@ -77,18 +77,14 @@ INPUT_ERRORS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}. `python train.py --help` lists the flags")
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Dassl's flags, then KEY VALUE pairs of the configuration.
 
     Raises:
         InputError: an unknown flag, or a flag without its value.
     """
-    parser = _Parser(
+    parser = Parser(
+        prog="python train.py",
         description="Train or test a prompt-learning method on CLIP.",
         epilog="Order of merging: defaults, dataset, trainer, flags, KEY VALUE pairs.",
     )

@@ -16,13 +16,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from prompting import checkpoints
+from prompting.command_line import Parser
 from prompting.errors import InputError
 from prompting.files import write_atomically
 
@@ -35,18 +36,13 @@ FOLDERS = ("ROOT", "DIR", "CSV", "CLASSNAMES")
 """What a configuration of data says of a machine."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}. `python -m inference.export --help` lists the flags")
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line.
 
     Raises:
         InputError: an unknown flag, no file to write, or one that could not be written.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="python -m inference.export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -16,10 +16,10 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 from matplotlib import rc_context
 
+from prompting.command_line import Parser
 from prompting.errors import InputError
 from prompting.files import write_atomically
 
@@ -34,18 +34,13 @@ PAGE = "index.html"
 FOLDER = "inspect"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}. `python -m inference.inspect --help` lists the flags")
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line.
 
     Raises:
         InputError: an unknown flag, or no folder to write into.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="python -m inference.inspect",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,10 +15,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
+from prompting.command_line import Parser
 from prompting.errors import InputError
 from protocols.execution.single_run import RunError
 from protocols.published import methods
@@ -36,18 +36,13 @@ EPILOG = """environment variables:
   OUTPUT    the root of the output folders (default ./output)"""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}. `bash scripts/own_pictures.sh --help` lists the flags")
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line.
 
     Raises:
         InputError: an unknown flag or method, or values that do not fit.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="bash scripts/own_pictures.sh",
         description=__doc__,
         epilog=EPILOG,
