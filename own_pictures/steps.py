@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -20,6 +19,7 @@ from inference.inspection import inspect_run
 from inference.listing import read_classes
 from inference.sections import classes_table, percent
 from prompting.errors import InputError
+from protocols.execution.progress import last_progress
 from protocols.execution.single_run import finished, started
 from trainers import templates
 
@@ -27,7 +27,6 @@ from .planning import Plan
 
 SHOWN = 30
 """Classes in a table on the screen."""
-_PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\].* loss (\S+) .*eta (\S+)")
 
 
 def check_pictures(folder: Path, classes_file: Path | None) -> dict[str, str]:
@@ -112,16 +111,15 @@ def follow(process: subprocess.Popen, bar: tqdm) -> list[str]:
     for raw in process.stdout:
         line = raw.decode("utf-8", "replace").rstrip()
         said = [*said[-19:], line] if line else said
-        if not (found := _PROGRESS.search(line)):
+        if not (at := last_progress(line)):
             continue
-        epoch, epochs, batch, batches = map(int, found.groups()[:4])
-        bar.total = epochs * batches
-        bar.set_postfix(loss=found[5], refresh=False)
-        bar.update((epoch - 1) * batches + batch - bar.n)
-        done = (epoch - 1) * batches + batch
-        if bar.disable and 10 * done // bar.total > tenths:  # no terminal: a line now and then
-            tenths = 10 * done // bar.total
-            print(f"  epoch {epoch} of {epochs}, loss {found[5]}, {found[6]} left", flush=True)
+        bar.total = at.steps
+        bar.set_postfix(loss=at.loss, refresh=False)
+        bar.update(at.steps_done - bar.n)
+        # no terminal: a line now and then
+        if bar.disable and 10 * at.steps_done // at.steps > tenths:
+            tenths = 10 * at.steps_done // at.steps
+            print(f"  epoch {at.epoch} of {at.epochs}, loss {at.loss}, {at.left} left", flush=True)
     process.wait()
     return said
 

@@ -13,13 +13,13 @@ from typing import Protocol
 
 from ..published.runs import Environment, Run
 from .interruptions import Interrupted, noted_interruptions
+from .progress import last_progress
 from .single_run import RunError, finished, started
 
 CONSOLE = "console.txt"
 TAIL = 15
 POLL_SECONDS = 0.5
 PROGRESS_SECONDS = 10
-_EPOCH = re.compile(r"^epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\].*? loss (\S+).* eta (\S+)", re.M)
 _ACCURACY = re.compile(r" acc (\S+)|classes: ([\d.]+)%")
 
 
@@ -219,13 +219,12 @@ def progress(run: Run, environment: Environment) -> str:
     """Where a run stands: epoch, accuracy or loss, time left; "" where it has not begun."""
     path = environment.output / run.folder / CONSOLE
     text = _end_of(path)
-    steps = list(_EPOCH.finditer(text))
-    if not steps:
+    at = last_progress(text)
+    if at is None:
         return ""
-    epoch, epochs, batch, batches, loss, eta = steps[-1].groups()
     accuracies = _ACCURACY.findall(text)
-    state = f"accuracy {float(''.join(accuracies[-1])):.1f}%" if accuracies else f"loss {loss}"
-    return f"epoch {epoch}/{epochs}, batch {batch}/{batches}, {state}, {eta} left"
+    state = f"accuracy {float(''.join(accuracies[-1])):.1f}%" if accuracies else f"loss {at.loss}"
+    return f"epoch {at.epoch}/{at.epochs}, batch {at.batch}/{at.batches}, {state}, {at.left} left"
 
 
 def _end_of(path: Path, size: int = 20_000) -> str:
