@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 from yacs.config import CfgNode
 
-from prompting.backbone import CLIP, CLIP_DEVIATION, CLIP_MEAN
+from prompting.backbone import CLIP
 from prompting.errors import InputError
+from trainers.image_input import needed_input
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,7 @@ class Preprocessing:
     @classmethod
     def of_clip(cls, clip: CLIP) -> Preprocessing:
         """A model's own, and that of OpenAI's CLIPs where it does not say."""
-        cfg, images = get_cfg_default(), clip.images
-        cfg.INPUT.SIZE = (clip.resolution, clip.resolution)
-        cfg.INPUT.INTERPOLATION = images.interpolation or "bicubic"
+        cfg = get_cfg_default()
         cfg.INPUT.TRANSFORMS = ["normalize"]
-        cfg.INPUT.PIXEL_MEAN = list(images.mean or CLIP_MEAN)
-        cfg.INPUT.PIXEL_STD = list(images.deviation or CLIP_DEVIATION)
+        cfg.INPUT.update(needed_input(clip))
         return cls.of_config(cfg)

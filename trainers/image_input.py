@@ -20,6 +20,11 @@ _OF_CLIP = {
 }
 
 
+def needed_input(clip: CLIP) -> dict[str, Any]:
+    """What INPUT is for a model: its own values, and those of OpenAI's CLIPs where it does not say."""
+    return {**_OF_CLIP, **own_input(clip)}
+
+
 def own_input(clip: CLIP) -> dict[str, Any]:
     """The keys of INPUT of which a model says what it needs, and what that is."""
     images = clip.images
