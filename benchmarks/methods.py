@@ -23,6 +23,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from prompting.files import write_atomically
+from protocols.reporting.costs import read_benchmarks
 
 from . import measure, subject
 
@@ -92,14 +93,6 @@ def on_line(measured: Mapping[int, Figures], key: str, classes: int) -> float:
     first, second = measured
     slope = (measured[second][key] - measured[first][key]) / (second - first)
     return measured[second][key] + slope * (classes - second)
-
-
-def read(path: Path) -> dict[str, dict[str, Any]]:
-    """The rows of a file by method; none where there is no file."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {each["method"]: each for each in csv.DictReader(file)}
 
 
 def write(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -203,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.plain_classes and args.plain_classes <= CLASSES[0]:
         parser.error(f"--plain-classes {args.plain_classes}: expected more than {CLASSES[0]}")
-    rows = read(args.csv)
+    rows: dict[str, dict[str, Any]] = read_benchmarks(args.csv)
     if args.table and not rows:
         parser.error(f"--table: there is no {args.csv}, or no row in it; run without --table first")
     if not args.table:

@@ -17,8 +17,9 @@ from pathlib import Path
 from .published import methods, settings
 from .published.figures import published
 from .published.settings import UsageError
+from .reporting import asked
 from .reporting.blocks import METRICS, Block, make_blocks
-from .reporting.costs import Cost, costs_of_benchmarks, costs_of_runs, how_measured
+from .reporting.costs import Cost, costs_of_benchmarks, costs_of_runs
 from .reporting.exports import write_plots, write_report
 from .reporting.page import frame, shown_notes, shown_plot
 from .reporting.pareto import accuracy_against_cost
@@ -26,7 +27,7 @@ from .reporting.results import ReportError
 from .reporting.sources import find_all_results
 from .reporting.statistic import AVERAGE, Statistic
 from .reporting.style import Plot
-from .reporting.summary import Selection, select, summarise
+from .reporting.summary import select, summarise
 from .reporting.tables import Table, as_text, note_on_ranking, with_spread
 
 PROTOCOL = "base2new"
@@ -39,17 +40,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    asked.add_arguments(parser)
     add = parser.add_argument
-    output = "the root of the output folders, or the CSV file of a report; one or several"
-    add("output", type=Path, nargs="+", metavar="OUTPUT", help=output)
-    add("--methods", nargs="+", default=[], help="only these")
-    add("--datasets", nargs="+", default=[], help="averaged over these and no others")
-    add("--config", default="", help="only runs of this configuration, such as builtin")
-    add("--seeds", nargs="+", type=int, default=list(settings.SEEDS), help="the seeds to expect")
     add("--benchmarks", type=Path, help="a CSV file of benchmarks.methods")
     add("--format", choices=("text", "markdown", "html"), default="text")
-    add("--out", type=Path, help="write to this file instead of the screen")
-    add("--plots", type=Path, metavar="FOLDER", help="also write the plots as PNG and CSV files")
     return parser.parse_args(arguments)
 
 
@@ -59,13 +53,7 @@ def compare(given: argparse.Namespace) -> tuple[Table, list[Plot]]:
     Raises:
         ReportError, UsageError: there is nothing to compare, or something asked for is not there.
     """
-    settings.refuse_twice("seed", given.seeds)
-    selection = Selection(
-        methods=[methods.find_name(name) for name in given.methods],
-        datasets=[settings.find_dataset(name) for name in given.datasets],
-        config=given.config,
-        seeds=given.seeds,
-    )
+    selection = asked.selection(given)
     results = select(find_all_results(PROTOCOL, given.output), selection)
     statistics = summarise(PROTOCOL, results, selection)
     averages, *_ = make_blocks(PROTOCOL, statistics)
@@ -75,8 +63,9 @@ def compare(given: argparse.Namespace) -> tuple[Table, list[Plot]]:
         "published H: average over the papers' eleven datasets, ViT-B/16",
     ]
     if given.benchmarks:
-        costs += costs_of_benchmarks(given.benchmarks)
-        notes.append(f"step and memory at ViT-B/16: {how_measured(given.benchmarks)}")
+        at_full_size, measured = costs_of_benchmarks(given.benchmarks)
+        costs += at_full_size
+        notes.append(f"step and memory at ViT-B/16: {measured}")
     return _table(averages, costs, notes), list(_plots(averages, costs))
 
 

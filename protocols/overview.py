@@ -10,13 +10,11 @@ Figures are the averages on base-to-new; costs are read from docs/methods.csv, w
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from tabulate import tabulate
 
@@ -24,6 +22,7 @@ from .published import methods
 from .published.figures import MARKS, Published, published
 from .published.methods import Method, Setting
 from .published.settings import DATASETS, ROOT, SHOTS, UsageError
+from .reporting.costs import read_benchmarks
 
 PROTOCOL = "base2new"
 METRICS = {"base": "base", "new": "new", "harmonic_mean": "H"}
@@ -35,14 +34,6 @@ RELATIVE = {"step": "step_seconds_{}_equal_batch", "memory": "peak_memory_{}_equ
 
 Row = dict[str, str]
 Costs = Mapping[str, Mapping[str, str]]
-
-
-def read_costs(path: Path = COSTS) -> Costs:
-    """The rows of the file of costs by method; none where there is no file."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["method"]: row for row in csv.DictReader(file)}
 
 
 def figures_of(reported_as: str) -> dict[str, Published]:
@@ -169,7 +160,7 @@ def notes() -> Iterator[str]:
 
 def blocks() -> dict[str, dict[str, str]]:
     """What stands between marks, by document and mark."""
-    costs = read_costs()
+    costs = read_benchmarks(COSTS)
 
     def table(rows: Sequence[Row]) -> str:
         return tabulate(rows, "keys", "github", disable_numparse=True)

@@ -16,17 +16,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .published import methods, settings
 from .published.settings import UsageError
+from .reporting import asked
 from .reporting.blocks import make_blocks
 from .reporting.exports import as_csv, as_json, record, write_plots, write_report
 from .reporting.results import ReportError, Result
 from .reporting.sources import find_all_results
 from .reporting.statistic import Statistic, title
-from .reporting.summary import Selection, select, summarise
+from .reporting.summary import select, summarise
 from .reporting.tables import as_text, comparison, notes_on_comparison, seeds, tables_of_series
 from .reporting.untrained import warnings
 
@@ -45,18 +45,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("protocol", metavar="PROTOCOL", help=f"{', '.join(settings.PROTOCOLS)}, or all")
-    output = "the root of the output folders, or the CSV file of a report; one or several"
-    add("output", type=Path, nargs="+", metavar="OUTPUT", help=output)
-    add("--methods", nargs="+", default=[], help="only these")
-    add("--datasets", nargs="+", default=[], help="these and no others")
-    add("--config", default="", help="only runs of this configuration, such as builtin")
-    add("--seeds", nargs="+", type=int, default=list(settings.SEEDS), help="the seeds to expect")
+    asked.add_arguments(parser)
     add("--spread", choices=("deviation", "interval"), default="deviation", help="behind the ±")
     add("--partial", action="store_true", help="average what is there where results are missing")
     add("--brief", action="store_true", help="only the table that compares the methods")
     add("--format", choices=FORMATS, default="text")
-    add("--out", type=Path, help="write to this file instead of the screen")
-    add("--plots", type=Path, metavar="FOLDER", help="also write the plots as PNG and CSV files")
     add("--baseline", default="", help="the series that differences are taken from")
     return parser.parse_args(arguments)
 
@@ -75,14 +68,7 @@ def _find(given: argparse.Namespace) -> list[Found]:
     """Every protocol asked for, with its results; of "all" those that have any."""
     if given.protocol not in (*settings.PROTOCOLS, "all"):
         raise settings.closest("protocol", given.protocol, (*settings.PROTOCOLS, "all"))
-    settings.refuse_twice("seed", given.seeds)
-    selection = Selection(
-        methods=[methods.find_name(name) for name in given.methods],
-        datasets=[settings.find_dataset(name) for name in given.datasets],
-        config=given.config,
-        seeds=given.seeds,
-        partial=given.partial,
-    )
+    selection = asked.selection(given, given.partial)
     everything = given.protocol == "all"
     found = []
     for protocol in settings.PROTOCOLS if everything else [given.protocol]:

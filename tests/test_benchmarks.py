@@ -19,6 +19,7 @@ from prompting.class_prompts import PromptTemplate
 from prompting.precision import Precision
 from prompting.steering import TextSteering
 from prompting.transformer import LayerNorm, QuickGELU
+from protocols.reporting.costs import read_benchmarks
 from tests import tiny_clip
 
 CPU = torch.device("cpu")
@@ -399,6 +400,6 @@ def test_what_cannot_be_compared_is_refused(
 
 
 def test_the_document_has_the_tables_of_the_file() -> None:
-    rows = methods.read(Path("docs/methods.csv"))
+    rows = read_benchmarks(Path("docs/methods.csv"))
     assert {"CoOp", "MaPLe"} <= set(rows) <= set(METHODS)
     assert methods.tables(rows) in Path("docs/benchmarks.md").read_text()

@@ -80,8 +80,17 @@ _COLUMNS = {
 """Title, divisor and decimals by column of the file of benchmarks."""
 
 
-def costs_of_benchmarks(path: Path) -> list[Cost]:
-    """The same, step time and memory at the size of ViT-B/16, as far as benchmarks have them.
+def read_benchmarks(path: Path) -> dict[str, dict[str, str]]:
+    """The rows by method of the file that `benchmarks.methods` writes; none where there is no file."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def costs_of_benchmarks(path: Path) -> tuple[list[Cost], str]:
+    """The same, step time and memory at the size of ViT-B/16, as far as benchmarks have them; and how
+    they were measured, in words.
 
     Args:
         path: the file that `benchmarks.methods` writes.
@@ -90,8 +99,9 @@ def costs_of_benchmarks(path: Path) -> list[Cost]:
         ReportError: there is no such file, or it is another one.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = {row["method"]: row for row in csv.DictReader(file)}
+        rows = read_benchmarks(path)
+        if not rows:
+            raise ValueError("there is no such file, or no row in it")
         costs = [
             Cost(
                 f"full-size-{column.partition('_')[0]}",
@@ -101,16 +111,11 @@ def costs_of_benchmarks(path: Path) -> list[Cost]:
             )
             for column, (title, unit, decimals) in _COLUMNS.items()
         ]
-    except (OSError, KeyError, ValueError) as error:
-        raise ReportError(f"{path} is no CSV file of `benchmarks.methods` ({error})") from error
-    return [cost for cost in costs if cost.values]
-
-
-def how_measured(path: Path) -> str:
-    """How the steps of a file of benchmarks were measured, in words."""
-    with open(path, newline="", encoding="utf-8") as file:
         ways = {
             f"{row['precision']}, {row['clock']} clock, {row['threads']} threads, {row['device']}": None
-            for row in csv.DictReader(file)
+            for row in rows.values()
         }
-    return f"50 classes, one batch for all; {'; '.join(ways)}"
+    except (OSError, KeyError, ValueError) as error:
+        raise ReportError(f"{path} is no CSV file of `benchmarks.methods` ({error})") from error
+    measured = f"50 classes, one batch for all; {'; '.join(ways)}"
+    return [cost for cost in costs if cost.values], measured

@@ -14,6 +14,7 @@ from protocols import launch, overview
 from protocols.published import methods
 from protocols.published.runs import Environment
 from protocols.published.settings import ROOT, UsageError
+from protocols.reporting.costs import read_benchmarks
 from tests.trainers.conftest import LEARNING
 
 PAGE = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
@@ -66,14 +67,14 @@ def test_costs_stand_beside_those_of_the_baseline(tmp_path):
     path.write_text(
         f"method,learned_parameters,{columns}\nCoOp,2048,0.5,2,1e9\nMMRL,4992256,1,3,2e9\n"
     )
-    costs = overview.read_costs(path)
+    costs = read_benchmarks(path)
     rows = {row["method"]: row for row in overview.full_rows(False, costs)}
     assert rows["MMRL"]["learned numbers"] == "4,992,256"
     assert rows["MMRL"]["step"] == "2.00 / 1.50"
     assert rows["CoOp"]["step"] == "1.00 / 1.00"
     assert rows["MMRL"]["memory"] == "-"  # of 500 classes nothing is known
     assert rows["TCP"]["learned numbers"] == rows["TCP"]["step"] == "-"
-    assert overview.read_costs(tmp_path / "nowhere.csv") == {}
+    assert read_benchmarks(tmp_path / "nowhere.csv") == {}
 
 
 def test_notes_name_the_datasets_that_they_are_of():
