@@ -99,9 +99,10 @@ def _name(picture: str) -> bytes:
 
 
 def _alone(path: Path) -> AbstractContextManager:
-    """A lock beside a file of the cache; none where there cannot be one."""
+    """A lock beside a file of the cache; none where there cannot be one: it saves work, and files are
+    written whole without it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(path.with_suffix(".lock")).acquire()
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # no right to write there; a file system without locks
         return nullcontext()

@@ -198,7 +198,7 @@ class PromptedCLIP(nn.Module):
         if self.clip.is_vit:
             features = self.encode_tokens(self.clip.image.embed(images))
         else:
-            features = self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
+            features = self.encode_images_raw(images)
         return normalise(self.finish_images(features))
 
     def encode_images_twice(self, images: Tensor) -> tuple[Tensor, Tensor]:

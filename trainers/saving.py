@@ -73,7 +73,9 @@ class SavedTraining(TrainerX):
 
     def model_on(self, dataset: str) -> PromptedCLIP:
         """The model as it would be on another dataset, with what is learned shared."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say what another dataset changes"
+        )
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
         path = Path(directory, self.checkpoint_name)
