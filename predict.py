@@ -50,6 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--zero-shot", metavar="BACKBONE", help="CLIP as it is, instead of RUN; needs class names")
     add("--classes", nargs="+", metavar="NAME", help="other class names than the run's")
     add("--classes-file", type=Path, metavar="FILE", help="class names, a line each")
+    add("--activation", help="with --zero-shot FILE: gelu or quick_gelu, where FILE does not say")
     add("--template", help='with --zero-shot: what CLIP is asked, by default "a photo of a {}."')
     add("--top", type=int, default=3, metavar="K", help="classes in every answer (default: 3)")
     add("--min-probability", type=float, default=0.0, metavar="P", help="no name for less")
@@ -86,8 +87,9 @@ def check_arguments(given: argparse.Namespace) -> None:
         raise InputError("--zero-shot needs class names: --classes NAME ... or --classes-file FILE")
     if given.zero_shot and given.backbone:
         raise InputError("--zero-shot names the backbone itself: leave --backbone out")
-    if given.template and not given.zero_shot:
-        raise InputError("--template is for --zero-shot: a run has its own")
+    for flag, value in (("--template", given.template), ("--activation", given.activation)):
+        if value and not given.zero_shot:
+            raise InputError(f"{flag} is for --zero-shot: a run has its own")
     if not 0 <= given.min_probability <= 1:
         raise InputError(f"--min-probability is {given.min_probability}: expected 0 to 1")
     for flag, value, least in (
@@ -111,8 +113,15 @@ def load(given: argparse.Namespace) -> Classifier:
         template = {"template": given.template} if given.template else {}
         precision = given.precision or "fp32"
         classifier = Classifier.zero_shot(
-            given.zero_shot, names, device=given.device, precision=precision, **template
+            given.zero_shot,
+            names,
+            device=given.device,
+            precision=precision,
+            activation=given.activation or "",
+            **template,
         )
+        for note in classifier.model.clip.notes:
+            print(f"note: {note}", file=sys.stderr)
     else:
         run = given.given[0]
         classifier = Classifier.load(run, given.device, given.precision, given.backbone)

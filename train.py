@@ -103,12 +103,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--config-file", default="", help="configuration of the method")
     add("--dataset-config-file", default="", help="configuration of the dataset")
     add("--trainer", default="", help="the method, such as PromptSRC")
-    add("--backbone", default="", help="an OpenAI CLIP, a file in its layout, or a built-in CLIP")
+    add("--backbone", default="", help="a CLIP by name, file or folder (docs/backbones.md)")
     add("--precision", default="", help="fp32, fp16, amp or bf16, of whatever method runs")
     add("--head", default="", help="the head, of trainers that have one")
     add("--eval-only", action="store_true", help="test only")
     add("--model-dir", default="", help="with --eval-only: load the prompts of this run")
     add("--load-epoch", type=int, help="with --model-dir: the epoch to load")
+    add("--note", action="append", default=[], help="a sentence for the log; several if need be")
     add("--no-train", action="store_true", help="build everything and stop")
     add("--debug", action="store_true", help="show the traceback of every error")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="further configuration")
@@ -215,6 +216,8 @@ def _run(cfg: CfgNode, arguments: argparse.Namespace) -> None:
         set_random_seed(cfg.SEED)
     print(f"Command: {' '.join(sys.argv)}")
     print(f"Configuration:\n{cfg}")
+    for note in arguments.note:
+        print(f"Note: {note}")
     trainer = build_trainer(cfg)
     if arguments.eval_only:
         trainer.load_model(arguments.model_dir, epoch=arguments.load_epoch)

@@ -4,9 +4,9 @@
     python -m benchmarks.methods docs/methods.csv --methods CoOp MaPLe --clock cpu --plain-classes 150
     python -m benchmarks.methods docs/methods.csv --table     # of what is there, for docs/benchmarks.md
 
-Steps of ViT-B/16 size with 50 and with 500 classes, the batch and all settings as published, every
-path in a process of its own; and ours once more at a batch of 4, at which methods can be compared with
-each other. Rows of other methods in the file stay as they are.
+Steps of ViT-B/16 size with 50 and with 500 classes, the batch and all settings as published, every path
+in a process of its own; and ours once more at a batch of 4, at which methods can be compared with each
+other. Rows of other methods in the file stay as they are.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+from .draws import COOP
+
 _COMMANDS = {"check", "download"}
 
 for _module in pkgutil.iter_modules(__path__):
@@ -18,8 +20,9 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: Any) -> None:
-    """Add the configuration keys of people's own pictures (see docs/own_pictures.md) where they
-    are lacking: DATASET.DIR, DATASET.CSV and DATASET.CLASSNAMES, all "" by default."""
-    for key in ("DIR", "CSV", "CLASSNAMES"):
+    """Add the configuration keys of our datasets where they are lacking: DATASET.DRAW (how shots are
+    drawn, "coop" by default), and of people's own pictures (see docs/own_pictures.md) DATASET.DIR,
+    DATASET.CSV and DATASET.CLASSNAMES, all "" by default."""
+    for key, default in {"DRAW": COOP, "DIR": "", "CSV": "", "CLASSNAMES": ""}.items():
         if key not in cfg.DATASET:
-            cfg.DATASET[key] = ""
+            cfg.DATASET[key] = default

@@ -23,9 +23,13 @@ from .disk import file_digest
 from .errors import InputError
 from .few_shot import FewShotDataset, find_dataset_dir
 from .layout import find_misplaced
-from .pictures import NO_RANGE, SIXTEEN_BITS, find_flaws
+from .pictures import NO_RANGE, SIXTEEN_BITS, TOO_LARGE, find_flaws
 from .splits import Splits, abbreviate, find_missing
 
+STEPS = {
+    NO_RANGE: "Scale these images to 0 to 255 and save them with 8 bits; no run reads them.",
+    TOO_LARGE: "Make these images smaller, or cut them.",
+}
 HEADERS = ("dataset", "complete", "classes", "train", "val", "test")
 
 
@@ -134,11 +138,7 @@ def _check_images(
         report.remarks.append(f"{len(sixteen)} images {SIXTEEN_BITS}: {name(sixteen)}.")
     for flaw, paths in flaws.items():
         if paths:
-            step = f"Put good copies of these images into {image_dir}."
-            if flaw == NO_RANGE:
-                step = (
-                    "Scale these images to 0 to 255 and save them with 8 bits; no run reads them."
-                )
+            step = STEPS.get(flaw, f"Put good copies of these images into {image_dir}.")
             report.add(f"{len(paths)} images {flaw}: {name(paths)}.", step)
 
 

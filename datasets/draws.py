@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from dassl.data.datasets import Datum
 
 from .errors import InputError
@@ -30,11 +31,16 @@ def draw_of_run(
     or from RESUME, when the run goes on.
 
     Raises:
-        InputError: a kept draw cannot be read, or names images that are no longer there.
+        InputError: DATASET.DRAW names no way to draw, or a kept draw cannot be read or names images
+            that are no longer there.
     """
     name, shots = cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS
+    way = cfg.DATASET.get("DRAW", COOP)
+    if way not in DRAWS:
+        raise InputError(f"DATASET.DRAW is {way!r}; expected one of {', '.join(DRAWS)}.")
+    draw = DRAWS[way]
     if cfg.SEED >= 0:
-        return draw_shots(train, val, shots, cfg.SEED, name)
+        return draw(train, val, shots, cfg.SEED, name)
     file = DRAW_FILE.format(name=name, shots=shots)
     kept = [os.path.join(folder, file) for folder in (cfg.RESUME, cfg.OUTPUT_DIR) if folder]
     path = next(filter(os.path.isfile, kept), None)
@@ -42,7 +48,7 @@ def draw_of_run(
         print(f"{name}: SEED is negative; the images are those that the run drew first ({path})")
         drawn = _read_draw(path, train, val, image_dir)
     else:
-        drawn = draw_shots(train, val, shots, cfg.SEED, name)
+        drawn = draw(train, val, shots, cfg.SEED, name)
     if os.path.isdir(cfg.OUTPUT_DIR) and not os.path.isfile(kept[-1]):
         remove_leftovers(cfg.OUTPUT_DIR, of=file)
         write_json(_rows(*drawn, image_dir), kept[-1])
@@ -59,24 +65,62 @@ def draw_shots(
     only where ``seed`` is negative; ``val`` None stays None.
     """
     source = random.Random(seed) if seed >= 0 else random
+    _say_few(train, shots, name)
+
+    def draw(items: Sequence[Datum], count: int) -> list[Datum]:
+        drawn: list[Datum] = []
+        for of_class in _by_label(items).values():
+            drawn += source.sample(of_class, count) if len(of_class) >= count else of_class
+        return drawn
+
+    drawn = draw(train, shots)
+    return drawn, None if val is None else draw(val, min(shots, VALIDATION_SHOTS))
+
+
+def draw_shots_of_linear_probe(
+    train: Sequence[Datum], val: Sequence[Datum] | None, shots: int, seed: int, name: str
+) -> tuple[list[Datum], list[Datum] | None]:
+    """As many as `draw_shots`, drawn as the published linear probe of CLIP does (lpclip): train first,
+    labels in ascending order, from the state that ``numpy.random.seed(seed)`` leaves."""
+    source = np.random.RandomState(seed) if seed >= 0 else np.random
+    _say_few(train, shots, name)
+    labels = sorted({item.label for item in train})
+
+    def draw(items: Sequence[Datum], count: int) -> list[Datum]:
+        by_label, drawn = _by_label(items), []
+        for label in labels:
+            of_class = by_label[label]
+            if len(of_class) >= count:
+                places = source.choice(len(of_class), count, replace=False)
+                of_class = [of_class[place] for place in places]
+            drawn += of_class
+        return drawn
+
+    drawn = draw(train, shots)
+    return drawn, None if val is None else draw(val, min(shots, VALIDATION_SHOTS))
+
+
+COOP, LINEAR_PROBE = "coop", "lpclip"
+DRAWS = {COOP: draw_shots, LINEAR_PROBE: draw_shots_of_linear_probe}
+"""The values of DATASET.DRAW, by the published code that draws so: CoOp's trainers and what follows
+them, and the linear probe beside them."""
+
+
+def _by_label(items: Iterable[Datum]) -> defaultdict[int, list[Datum]]:
+    """Labels in order of first appearance."""
+    by_label: defaultdict[int, list[Datum]] = defaultdict(list)
+    for item in items:
+        by_label[item.label].append(item)
+    return by_label
+
+
+def _say_few(train: Iterable[Datum], shots: int, name: str) -> None:
     few = {c: n for c, n in Counter(i.classname for i in train).items() if n < shots}
     if few:
         print(
             f"{name}: {len(few)} classes have fewer than {shots} training images and are used as "
             f"they are: {abbreviate(f'{c} ({n})' for c, n in few.items())}"
         )
-
-    def draw(items: Sequence[Datum], count: int) -> list[Datum]:
-        by_label: dict[int, list[Datum]] = defaultdict(list)
-        for item in items:
-            by_label[item.label].append(item)
-        drawn: list[Datum] = []
-        for of_class in by_label.values():
-            drawn += source.sample(of_class, count) if len(of_class) >= count else of_class
-        return drawn
-
-    drawn = draw(train, shots)
-    return drawn, None if val is None else draw(val, min(shots, VALIDATION_SHOTS))
 
 
 def write_record(cfg: Any, train: list[Datum], val: list[Datum], image_dir: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from dassl.data.datasets import DatasetBase, Datum
 
-from .draws import draw_of_run, write_record
+from .draws import LINEAR_PROBE, draw_of_run, write_record
 from .errors import InputError, MissingError, NoPermissionError, NotAFolderError
 from .recipe import Recipe
 from .splits import Splits, check_classes, check_images, read_split, require_images
@@ -27,10 +27,10 @@ class FewShotDataset(DatasetBase):
     A subclass sets the class attributes and, where its split file may be missing, overrides
     `make_split`; one without a split file overrides `read`.
 
-    The configuration gives DATASET.ROOT, DATASET.NUM_SHOTS (below 1: all images),
-    DATASET.SUBSAMPLE_CLASSES ("all" | "base" | "new") and SEED.  The draw is a function of
-    SEED alone and leaves Python's random state as it was; only with a negative SEED is it taken
-    from that state.
+    The configuration gives DATASET.ROOT, DATASET.NUM_SHOTS (below 1: all images), DATASET.DRAW (how
+    they are drawn, see `draws.DRAWS`), DATASET.SUBSAMPLE_CLASSES ("all" | "base" | "new") and SEED.
+    The draw is a function of SEED alone and leaves the random states as they were; only with a negative
+    SEED is it taken from them.
 
     Raises:
         InputError: the root, the dataset's folder, its split or an image is missing or cannot be
@@ -137,6 +137,8 @@ class FewShotDataset(DatasetBase):
         if os.path.isdir(os.path.join(self.dataset_dir, "split_fewshot")):
             print(f"{name}: leaving the split_fewshot folder alone, shots are drawn anew each time")
         train, val, test = splits
+        if val is None and cfg.DATASET.get("DRAW") == LINEAR_PROBE:
+            val = test  # which that code draws its validation images from
         self.test_only, test_as_val = not train, val is None
         if shots >= 1 and not self.test_only:
             train, val = draw_of_run(cfg, train, val, self.image_dir)

@@ -20,9 +20,12 @@ from .folders import (
     read_class_folders,
     read_lines,
     split_by_class,
+    split_validation,
 )
 from .splits import PARTS, Splits, abbreviate, part_of
 
+HELD_OUT = 0.3
+"""The share of the training pictures that serves as test, as it does where all are split."""
 COLUMNS = (["label", "path"], ["label", "path", "split"])
 
 
@@ -31,7 +34,8 @@ class MyImages(FewShotDataset):
     """Pictures in DATASET.DIR, listed by their folders or by the CSV file DATASET.CSV.
 
     - DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (DIR/val likewise, if there is one; test alone
-      gives a dataset that can only be tested on); or
+      gives a dataset that can only be tested on; without test a part of train is held out for it,
+      the same for every seed); or
     - DIR/CLASS/*.jpg, split 50/20/30 into train, val and test, the same for every seed; or
     - a CSV file with the columns path, label and, if it likes, split (train, val or test); paths
       are relative to DIR, or to the file's own folder where DIR is empty.
@@ -112,13 +116,13 @@ def _read_folders(directory: str) -> Splits:
     if not given:
         classes = _in_order(list_classes(directory), directory)
         return split_by_class(read_class_folders(directory, classes))
-    if "test" not in given:
+    first = given.get("train") or given.get("test")
+    if not first:
         raise MissingError(
-            f"{directory} has {' and '.join(given.values())}/, but no test/ with class folders. "
-            f"Add {directory}/test/CLASS/*.jpg, or put the class folders right into {directory} to "
-            "have them split."
+            f"{directory} has {given['val']}/, but neither train/ nor test/ with class folders. Add "
+            f"{directory}/train/CLASS/*.jpg, or put the class folders right into {directory} to have "
+            "them split."
         )
-    first = given.get("train", given["test"])
     classes = _in_order(
         list_classes(os.path.join(directory, first)), os.path.join(directory, first)
     )
@@ -136,7 +140,29 @@ def _read_folders(directory: str) -> Splits:
             Datum(impath=item.impath, label=labels[item.classname], classname=item.classname)
             for item in read_class_folders(folder, sorted(of_part, key=labels.get))
         ]
+    if "test" not in given:
+        print(f"MyImages: {directory} has no test/: {_hold_out(parts, given['train'])}")
     return Splits(*(parts.get(part, []) for part in PARTS))
+
+
+def _hold_out(parts: dict[str, list[Datum]], folder: str) -> str:
+    """Move pictures of the training part into those that are not given; says how many."""
+    total = len(parts["train"])
+    if "val" in parts:
+        names = {item.classname for item in parts["train"]}
+        parts["train"], parts["test"] = split_validation(parts["train"], HELD_OUT)
+        if single := sorted(names - {item.classname for item in parts["test"]}):
+            raise InputError(
+                f"{folder}/ has one picture of {abbreviate(single)}, too few to hold some out for "
+                "test. Add pictures, or give a test/."
+            )
+        held_out = f"{len(parts['test'])} are held out for it"
+    else:
+        parts["train"], parts["val"], parts["test"] = split_by_class(parts["train"])
+        held_out = f"{len(parts['test'])} are held out for it and {len(parts['val'])} for val"
+    return (
+        f"of the {total} pictures in {folder}/ {held_out}, in each class, the same for every seed"
+    )
 
 
 def _find_parts(directory: str) -> dict[str, str]:

@@ -188,7 +188,9 @@ def check_images(splits: Splits, name: str, folder: str, own: bool) -> list[str]
     for mistake, paths in mistakes.items():
         said = f"{len(paths)} {mistake}: {relative(paths)}."
         if paths and own:
-            raise InputError(f"{name}: {said} List each image once.")
+            raise InputError(
+                f"{name}: {said} List each image once; several labels an image are not supported."
+            )
         if paths:
             remarks.append(said)
     if not any(mistakes.values()) and repeated:

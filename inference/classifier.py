@@ -115,14 +115,17 @@ class Classifier:
         template: str = DEFAULT,
         device: str | None = None,
         precision: str = "fp32",
+        activation: str = "",
     ) -> Classifier:
         """CLIP as it is, without any run.
 
         Args:
-            backbone: an OpenAI CLIP such as "ViT-B/16", a file, or a built-in one.
+            backbone: an OpenAI CLIP such as "ViT-B/16", one of another library, a file, or a built-in
+                one.
             classes: any names.
             template: a text with {} for the class name.
             device, precision: as for `load`.
+            activation: gelu or quick_gelu, of a file that does not say it; QuickGELU by default.
 
         Raises:
             InputError: no such backbone; class names or a template that cannot be used.
@@ -130,11 +133,11 @@ class Classifier:
         names = check_classes(classes)
         asked, chosen = PromptTemplate(template), runs.find_device(device)
         computing = resolve_precision(precision, chosen)
-        clip = load_clip(backbone)
+        clip = load_clip(backbone, activation)
         model = PromptedCLIP(clip, PromptLearner().eval(), asked, names)
         computing.cast(clip)
         model.to(chosen)
-        preprocessing = Preprocessing.of_clip(clip.resolution)
+        preprocessing = Preprocessing.of_clip(clip)
         return cls(model, computing, preprocessing, ZERO_SHOT, backbone)
 
     @property
@@ -166,6 +169,21 @@ class Classifier:
                 "their names alone",
                 stacklevel=2,
             )
+        return other
+
+    def untrained(self, template: str = DEFAULT) -> Classifier:
+        """The CLIP under it as it is, for the same classes and pictures: zero-shot.
+
+        Args:
+            template: a text with {} for the class name.
+
+        Raises:
+            InputError: the template cannot be used.
+        """
+        other = copy.copy(self)
+        clip, asked = self.model.clip, PromptTemplate(template)
+        other.model = PromptedCLIP(clip, PromptLearner().eval(), asked, self.classes)
+        other.method = ZERO_SHOT
         return other
 
     def predict(
@@ -218,13 +236,13 @@ class Classifier:
             named = tuple(names[label] for label in labels)
             yield Prediction(path, named, tuple(labels), tuple(values[:top].tolist()))
 
-    def logits(self, images: Any, batch_size: int | None = None) -> Tensor:
-        """Logits (N, C) of pictures, fp32 on the CPU; images as for `predict`.
+    def logits(self, images: Any, batch_size: int | None = None, progress: bool = False) -> Tensor:
+        """Logits (N, C) of pictures, fp32 on the CPU; images and progress as for `predict`.
 
         Raises:
             InputError: a picture cannot be read.
         """
-        return self._matrix(images, self.model, batch_size, len(self.model.names))
+        return self._matrix(images, self.model, batch_size, len(self.model.names), progress)
 
     def encode_images(self, images: Any, batch_size: int | None = None) -> Tensor:
         """Image features of length 1, (N, embed_dim), fp32 on the CPU; images as for `predict`.
@@ -240,9 +258,14 @@ class Classifier:
         """Features of the classes of length 1, (C, embed_dim), fp32 on the CPU.
 
         Raises:
-            InputError: they depend on the picture.
+            InputError: they depend on the picture, or classes are not known by their texts.
         """
         self.check_text(f"{self.method} has no class features of its own to give")
+        if not self.model.uses_text:
+            raise InputError(
+                f"{self.method} has no class features to give: every class has weights of its own, in "
+                "the file of the run. Classify with predict"
+            )
         with self.precision.autocast():
             return self.model.class_features().float().cpu()
 
@@ -254,12 +277,18 @@ class Classifier:
                 "predict"
             )
 
-    def _matrix(self, images: Any, compute: Any, batch_size: int | None, width: int) -> Tensor:
+    def _matrix(
+        self,
+        images: Any,
+        compute: Any,
+        batch_size: int | None,
+        width: int,
+        progress: bool = False,
+    ) -> Tensor:
         images = as_list(images)
         found = []
-        for image, (row, error) in zip(
-            images, self._rows(images, compute, batch_size), strict=True
-        ):
+        rows = self._rows(images, compute, batch_size, progress=progress)
+        for image, (row, error) in zip(images, rows, strict=True):
             if row is None:
                 raise InputError(
                     f"{path_of(image) or f'picture {len(found)}'} cannot be read: {error}"

@@ -31,6 +31,9 @@ from .answers import check_file, write
 from .classifier import Classifier
 from .listing import read_classes
 
+FOLDERS = ("ROOT", "DIR", "CSV", "CLASSNAMES")
+"""What a configuration of data says of a machine."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -152,7 +155,7 @@ def write_prompts(run: str | Path, path: Path) -> None:
     checkpoint = runs.read(source)
     header = checkpoint["header"]
     config = {**header["config"], "OUTPUT_DIR": "", "RESUME": ""}
-    config["DATASET"] = {**config.get("DATASET", {}), "ROOT": ""}
+    config["DATASET"] = {**config.get("DATASET", {}), **dict.fromkeys(FOLDERS, "")}
     checkpoint["header"] = {**header, "config": config}
     checkpoints.save_prompts(path, checkpoint)
 

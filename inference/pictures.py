@@ -15,13 +15,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.pictures import FORMATS
+from datasets.pictures import FORMATS, too_large
 from prompting.errors import InputError
 
 from .preprocessing import Preprocessing
 
-LONGEST_SIDE = 32_000
-"""Pixels; what is longer is a map or a scan, of which a square in the middle says nothing."""
 FEW = 64
 """So many pictures are read faster than workers start."""
 MOST_WORKERS = 8
@@ -79,10 +77,13 @@ class Pictures(Dataset):
         try:
             size = _size_of(path)
         except Image.DecompressionBombError:
-            raise Unreadable(too_large("it", Image.MAX_IMAGE_PIXELS)) from None
+            raise Unreadable(
+                f"it has more than {2 * Image.MAX_IMAGE_PIXELS} pixels: make it smaller"
+            ) from None
         except Exception:  # read_image says why
             size = (1, 1)
-        check_size(size, self.preprocessing.resolution)
+        if reason := too_large(size, self.preprocessing.resolution):
+            raise Unreadable(reason)
         try:
             return read_image(path)
         except Exception as error:  # Pillow's decoders raise anything, from OSError to SyntaxError
@@ -109,31 +110,6 @@ def _size_of(path: str) -> tuple[int, int]:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=FORMATS) as image:
             return image.size
-
-
-def check_size(size: tuple[int, int], resolution: int) -> None:
-    """Refuse what would take gigabytes, as it is or once its shorter side has the resolution.
-
-    Raises:
-        Unreadable: says how large it is, and how large it may be.
-    """
-    width, height = size
-    what, most = f"{width} x {height} pixels", Image.MAX_IMAGE_PIXELS
-    if max(size) > LONGEST_SIDE:
-        raise Unreadable(
-            f"it has {what}, more than {LONGEST_SIDE} on a side: make it smaller or cut it"
-        )
-    if most and width * height > most:
-        raise Unreadable(too_large(what, most))
-    if most and resolution**2 * max(size) > most * min(size):
-        raise Unreadable(
-            f"it has {what}, which is far too long for its breadth: cut a piece out of it"
-        )
-
-
-def too_large(what: str, most: int) -> str:
-    """What is said of too many pixels."""
-    return f"{what} has too many pixels, at most {most} are read: make the picture smaller"
 
 
 def _picture_of(image: Any) -> Image.Image:

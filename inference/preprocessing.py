@@ -14,11 +14,8 @@ from PIL import Image
 from torch import Tensor
 from yacs.config import CfgNode
 
+from prompting.backbone import CLIP, CLIP_DEVIATION, CLIP_MEAN
 from prompting.errors import InputError
-
-# of the pictures that OpenAI's CLIPs were trained on
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,12 @@ class Preprocessing:
         return cls(transform, max(height, width), steps)
 
     @classmethod
-    def of_clip(cls, resolution: int) -> Preprocessing:
-        """That of OpenAI's CLIPs."""
-        cfg = get_cfg_default()
-        cfg.INPUT.SIZE = (resolution, resolution)
-        cfg.INPUT.INTERPOLATION = "bicubic"
+    def of_clip(cls, clip: CLIP) -> Preprocessing:
+        """A model's own, and that of OpenAI's CLIPs where it does not say."""
+        cfg, images = get_cfg_default(), clip.images
+        cfg.INPUT.SIZE = (clip.resolution, clip.resolution)
+        cfg.INPUT.INTERPOLATION = images.interpolation or "bicubic"
         cfg.INPUT.TRANSFORMS = ["normalize"]
-        cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(CLIP_MEAN), list(CLIP_DEVIATION)
+        cfg.INPUT.PIXEL_MEAN = list(images.mean or CLIP_MEAN)
+        cfg.INPUT.PIXEL_STD = list(images.deviation or CLIP_DEVIATION)
         return cls.of_config(cfg)

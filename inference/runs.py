@@ -14,6 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting import checkpoints
+from prompting.backbone import is_path
 from prompting.errors import InputError
 from prompting.precision import resolve_precision
 from trainers import PromptTrainer, resume, run_folder
@@ -22,8 +23,6 @@ from trainers.results import config_items, default_config
 from trainers.without_data import build_without_data
 
 NEEDED = {"method": str, "classnames": list, "config": dict, "backbone_name": str}
-# the endings of files of weights; a backbone's name may hold slashes and full stops too
-WEIGHTS = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar")
 
 
 def find(given: str | Path) -> Path:
@@ -154,9 +153,9 @@ def _configuration(
     node = TRAINER_REGISTRY.get(method).node
     chosen = find_device(device)
     name = str(backbone or header["backbone_name"])
-    if not backbone and name.endswith(WEIGHTS) and not Path(name).expanduser().is_file():
+    if not backbone and is_path(name) and not Path(name).exists():
         raise InputError(
-            f"{path} was made with the CLIP in the file {name}, which is not here: say where it is "
+            f"{path} was made with the CLIP in {name}, which is not here: say where it is "
             "(--backbone, or backbone= in Python)"
         )
     merge(

@@ -13,55 +13,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from prompting import checkpoints
 from prompting.backbone import load_clip
 from prompting.errors import InputError
-
-from clip.simple_tokenizer import SimpleTokenizer  # isort: skip (prompting prepares clip's import)
+from prompting.words import context_of, nearest_words
 
 DEFAULT_BACKBONE = "ViT-B/16"
-
-
-def context_of(state: dict[str, Tensor], path: Path) -> Tensor:
-    """The context vectors in a state dict, (M, text width), of all classes one after the other.
-
-    Raises:
-        InputError: it holds none.
-    """
-    for name, value in state.items():
-        if name.rpartition(".")[2] == "ctx" and value.dim() in (2, 3):
-            return value.float().flatten(0, -2)
-    raise InputError(f"{path} holds no context vectors (ctx), but {', '.join(sorted(state)[:5])}")
-
-
-def nearest_words(context: Tensor, embeddings: Tensor, count: int) -> list[list[tuple[str, float]]]:
-    """For every vector of a context (M, width), the nearest words and their distances.
-
-    Args:
-        embeddings: (vocabulary, width), of CLIP's tokens.
-        count: of words a vector.
-
-    Raises:
-        InputError: the widths differ.
-    """
-    if context.shape[1] != embeddings.shape[1]:
-        raise InputError(
-            f"the context vectors have {context.shape[1]} numbers and the words of the backbone "
-            f"{embeddings.shape[1]}: give the backbone that they were trained with (--backbone)"
-        )
-    words = SimpleTokenizer().decoder
-    exact = "donot_use_mm_for_euclid_dist"  # the fast way is off by 1e-4 near zero
-    distances = torch.cdist(context, embeddings, compute_mode=exact)
-    distances, tokens = distances.topk(count, largest=False)
-    return [
-        [(words[token].replace("</w>", ""), distance) for token, distance in zip(*row, strict=True)]
-        for row in zip(tokens.tolist(), distances.tolist(), strict=True)
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,11 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"TOPK is {given.topk}: expected at least 1")
     try:
         checkpoint = checkpoints.load(given.file)
-        context = context_of(checkpoint["state_dict"], given.file)
+        state = checkpoint["state_dict"]
+        context = context_of(state)
+        if context is None:
+            names = ", ".join(sorted(state)[:5])
+            raise InputError(f"{given.file} holds no context vectors (ctx), but {names}")
         header = checkpoint.get("header", {})
         name = given.backbone or header.get("backbone_name") or DEFAULT_BACKBONE
         embeddings = load_clip(str(name)).text.token_embedding.weight.detach()
-        found = nearest_words(context, embeddings, min(given.topk, len(embeddings)))
+        found = nearest_words(context, embeddings, given.topk)
     except (InputError, checkpoints.CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -12,13 +12,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from prompting.backbone import CLIP_DEVIATION, CLIP_MEAN
+
 from .captions import KINDS, picture
 from .captions import captions as write_captions
 
 CHUNK = 500
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
-"""CLIP's input normalisation."""
 
 
 @dataclass
@@ -95,5 +94,5 @@ def tokenise(sentences: list[str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
 def normalise_pictures(pictures: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Bytes (B, R, R, 3) -> CLIP's input (B, 3, R, R)."""
     images = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(values, device=device) for values in (PIXEL_MEAN, PIXEL_STD))
+    mean, std = (torch.tensor(values, device=device) for values in (CLIP_MEAN, CLIP_DEVIATION))
     return (images - mean[:, None, None]) / std[:, None, None]

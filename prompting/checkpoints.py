@@ -41,6 +41,11 @@ class CheckpointError(InputError):
 def save(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically and make it the one that the folder's `checkpoint` file names."""
     write_atomically(path, lambda temporary: torch.save(dict(checkpoint), temporary))
+    make_newest(path)
+
+
+def make_newest(path: Path) -> None:
+    """Let the folder's `checkpoint` file name a checkpoint beside it."""
     write_atomically(path.parent / NEWEST, lambda t: t.write_text(f"{path.name}\n"))
 
 

@@ -20,6 +20,8 @@ from .errors import InputError
 from .packing import PackedRows
 
 POSITIONS = ("end", "middle", "front")
+CONTEXT_LENGTH = 77
+"""Tokens that the text encoders of OpenAI's CLIPs read."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,17 @@ class PromptLayout:
         return ClassAware(self)
 
 
-def tokenize(text: str) -> list[int]:
+def tokenize(text: str, context_length: int = CONTEXT_LENGTH) -> list[int]:
     """Token ids of a text from SOS to EOT.
 
     Raises:
-        InputError: the text needs more than the 77 positions of CLIP's text encoder.
+        InputError: the text needs more positions than the text encoder has.
     """
     try:
-        row = clip.tokenize(text)[0]
+        row = clip.tokenize(text, context_length)[0]
     except RuntimeError as error:
         raise InputError(
-            f"the prompt {text!r} does not fit into CLIP's 77 tokens: "
+            f"the prompt {text!r} does not fit into CLIP's {context_length} tokens: "
             "shorten the class name or learn fewer context vectors"
         ) from error
     return row[: int(row.argmax()) + 1].tolist()
@@ -132,16 +134,16 @@ class PromptTemplate:
         before, _, behind = self.text.partition("{}")
         return f"{before}{clean_name(name)}{behind}"
 
-    def layout(self, names: Sequence[str]) -> PromptLayout:
+    def layout(self, names: Sequence[str], context_length: int = CONTEXT_LENGTH) -> PromptLayout:
         """The token layout of these classes.
 
         Raises:
-            InputError: a prompt does not fit into CLIP's positions.
+            InputError: a prompt does not fit into a text encoder of so many positions.
         """
-        return layout([self._sequence(index, name) for index, name in enumerate(names)])
+        return layout([self._sequence(*each, context_length) for each in enumerate(names)])
 
-    def _sequence(self, index: int, name: str) -> list[int]:
-        tokens = tokenize(self.fill(name))
+    def _sequence(self, index: int, name: str, context_length: int) -> list[int]:
+        tokens = tokenize(self.fill(name), context_length)
         before = {"end": self.num_context, "middle": self.num_context // 2, "front": 0}
         before = before[self.position]
         first = index * self.num_context if self.class_specific else 0
@@ -152,7 +154,7 @@ class PromptTemplate:
         if self.position != "end":
             # the name's own tokens; the last may merge with the full stop, and even with what follows
             # it, so the sequence is cut to its length as the published code does
-            name_end = len(tokenize(clean_name(name))) - 2
+            name_end = len(tokenize(clean_name(name), context_length)) - 2
             body = body + [0] * max(0, name_end - len(body))
         sequence = [tokens[0], *context[:before], *body[:name_end], *context[before:]]
         return (sequence + body[name_end:])[: len(tokens)]

@@ -6,14 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from .steering import ImageSteering
-from .transformer import LayerNorm, Transformer
+from .transformer import OPENAI, BlockKind, LayerNorm, Transformer
 
 
 class VisionTransformer(nn.Module):
     """CLIP's vision transformer, open to deep prompts, further tokens and adapters."""
 
     def __init__(
-        self, resolution: int, patch: int, width: int, layers: int, embed_dim: int
+        self,
+        resolution: int,
+        patch: int,
+        width: int,
+        layers: int,
+        embed_dim: int,
+        kind: BlockKind = OPENAI,
     ) -> None:
         super().__init__()
         self.resolution, self.width = resolution, width
@@ -21,7 +27,7 @@ class VisionTransformer(nn.Module):
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty((resolution // patch) ** 2 + 1, width))
         self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, layers)
+        self.transformer = Transformer(width, layers, kind)
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(torch.empty(width, embed_dim))
 

@@ -127,7 +127,7 @@ def probe(
     training = learner.training
     learner.eval()
     names = model.names[:PROBE_CLASSES] if names is None else list(names)
-    asked = model if model.template.class_specific else model.with_classes(names)
+    asked = model if model.bound_to_classes else model.with_classes(names)
     size = model.clip.resolution
     picture = torch.linspace(-3, 3, 3 * size * size).sin().view(1, 3, size, size)
     device = model.clip.logit_scale.device

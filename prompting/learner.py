@@ -47,6 +47,37 @@ class PromptLearner(nn.Module):
         return {self.published_names()[k]: v for k, v in self.state_dict(keep_vars=True).items()}
 
 
+class ExtendedLearner(PromptLearner):
+    """What another learner learns, under `base`, and more beside it that steers nothing.
+
+    What is added has its own name in published files too.
+    """
+
+    def __init__(self, base: PromptLearner) -> None:
+        super().__init__()
+        self.base = base
+
+    def steer_text(self, image_features: Tensor | None = None) -> TextSteering:
+        return self.base.steer_text(image_features)
+
+    def steer_image(self) -> ImageSteering:
+        return self.base.steer_image()
+
+    def added_parameters(self) -> list[nn.Parameter]:
+        """The parameters that are not of `base`."""
+        return [p for name, p in self.named_parameters() if not name.startswith("base.")]
+
+    def published_names(self) -> dict[str, str]:
+        of_base = {f"base.{own}": name for own, name in self.base.published_names().items()}
+        return {name: of_base.get(name, name) for name in self.state_dict()}
+
+    def fit_classes(self, count: int) -> None:
+        self.base.fit_classes(count)
+
+    def describe(self) -> dict[str, Any]:
+        return self.base.describe()
+
+
 class DeepPrompts(PromptLearner):
     """Context vectors of the text, and vectors of its own for each prompted layer of both encoders.
 
@@ -122,7 +153,7 @@ def word_vectors(clip: CLIP, words: str, count: int) -> Tensor:
     Raises:
         InputError: the words have fewer tokens.
     """
-    tokens = tokenize(words)[1:-1]
+    tokens = tokenize(words, clip.context_length)[1:-1]
     if len(tokens) < count:
         raise InputError(
             f"CTX_INIT {words!r} has {len(tokens)} tokens, fewer than the {count} context vectors of "

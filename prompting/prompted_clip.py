@@ -28,7 +28,8 @@ def template_features(
     One template at a time, since its leading words are the prefix that all classes share.
     """
     for template in templates:
-        yield clip.text(PromptTemplate(template).layout(names).to(clip.logit_scale.device))
+        layout = PromptTemplate(template).layout(names, clip.context_length)
+        yield clip.text(layout.to(clip.logit_scale.device))
 
 
 class TextTeacher:
@@ -64,8 +65,9 @@ class PromptedCLIP(nn.Module):
     In evaluation the class features are computed on first use and kept until a learned tensor changes.
     While the learner is in training mode they are kept only where nothing learned reaches them.
 
-    Of a subclass: text_depends_on_image, whether every image has class features of its own;
-    knows_trained_classes, whether logits of the classes trained on come from more than their texts.
+    Of a subclass: uses_text, whether classes are known by their texts; text_depends_on_image, whether
+    every image has class features of its own; knows_trained_classes, whether logits of the classes
+    trained on come from more than their texts.
 
     Args:
         clip: the frozen encoders.
@@ -75,6 +77,7 @@ class PromptedCLIP(nn.Module):
         teacher: the frozen CLIP's features of any class names, for methods that have one.
     """
 
+    uses_text = True
     text_depends_on_image = False
     knows_trained_classes = False
 
@@ -96,22 +99,40 @@ class PromptedCLIP(nn.Module):
 
     def _set_classes(self, names: Sequence[str]) -> None:
         self.names = list(names)
-        self.layout = self.template.layout(self.names).to(self.clip.logit_scale.device)
+        layout = self.template.layout(self.names, self.clip.context_length)
+        self.layout = layout.to(self.clip.logit_scale.device)
         self._kept: tuple[object, Tensor] | None = None
+
+    @property
+    def bound_to_classes(self) -> bool:
+        """Whether what is learned serves the classes trained on alone."""
+        return self.template.class_specific or not self.uses_text
 
     def with_classes(self, names: Sequence[str]) -> PromptedCLIP:
         """The same encoders and learner, shared and not copied, for other classes.
 
         Raises:
-            InputError: every class has a context of its own, or a prompt does not fit.
+            InputError: what is learned is bound to the classes trained on, or a prompt does not fit.
         """
-        if self.template.class_specific and list(names) != self.names:
+        if self.bound_to_classes and list(names) != self.names:
+            what, advice = "weights", "use a method that knows classes by their names"
+            if self.uses_text:
+                what, advice = "a context", "train without class-specific contexts (CSC False)"
             raise InputError(
-                "every class has learned a context of its own, which means nothing to other classes: "
-                "train without class-specific contexts (CSC False) to use other names"
+                f"every class has learned {what} of its own, of no use to other classes: keep to "
+                f"those trained on ({', '.join(self.names[:3])}, ...), or {advice}"
             )
         other = copy.copy(self)
         other._set_classes(names)
+        return other
+
+    def asked_otherwise(
+        self, template: PromptTemplate, teacher: Callable[[Sequence[str]], Tensor] | None
+    ) -> PromptedCLIP:
+        """The same encoders, learner and classes under another template, beside another teacher."""
+        other = copy.copy(self)
+        other.template, other.teacher = template, teacher
+        other._set_classes(self.names)
         return other
 
     def trained_rows(self) -> list[int] | None:
@@ -167,10 +188,15 @@ class PromptedCLIP(nn.Module):
         tensors = learner.buffers() if frozen else learner.state_dict(keep_vars=True).values()
         return tuple((id(tensor), tensor._version) for tensor in tensors)
 
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Embedded images, (B, 1 + patches, width) -> image features under what is learned,
+        (B, embed_dim), not normalised. A vision transformer's alone."""
+        return self.clip.image.encode(tokens, self.prompt_learner.steer_image())
+
     def encode_images(self, images: Tensor) -> Tensor:
         """Normalised image features under what is learned, (B, embed_dim)."""
         if self.clip.is_vit:
-            features = self.clip.image(images, self.prompt_learner.steer_image())
+            features = self.encode_tokens(self.clip.image.embed(images))
         else:
             features = self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
         return normalise(self.finish_images(features))
@@ -181,19 +207,22 @@ class PromptedCLIP(nn.Module):
         The two passes share the embedding of the patches, which nothing learned reaches; where nothing
         acts inside the image encoder they are one.
         """
-        steering = self.prompt_learner.steer_image()
-        if not steering.acts:
+        if not self.prompt_learner.steer_image().acts:
             features = self.encode_images(images)
             return features, features.detach()
         tokens = self.clip.image.embed(images)
         with torch.no_grad():
             frozen = normalise(self.clip.image.encode(tokens))
-        return normalise(self.finish_images(self.clip.image.encode(tokens, steering))), frozen
+        return normalise(self.finish_images(self.encode_tokens(tokens))), frozen
 
     @torch.no_grad()
+    def encode_images_raw(self, images: Tensor) -> Tensor:
+        """Image features of the frozen CLIP as they are, (B, embed_dim)."""
+        return self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
+
     def encode_images_frozen(self, images: Tensor) -> Tensor:
         """Normalised image features of the frozen CLIP, (B, embed_dim)."""
-        return normalise(self.clip.image(images.to(self.clip.image.conv1.weight.dtype)))
+        return normalise(self.encode_images_raw(images))
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """exp(logit_scale) times the cosine similarities, (B, C)."""

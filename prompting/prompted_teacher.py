@@ -57,9 +57,11 @@ class PromptedTeacher:
         return self.model.logits(image_features, self(names))
 
 
-def zero_shot(backbone: str, template: str, names: Sequence[str]) -> PromptedTeacher:
-    """CLIP as it is, asked with a template."""
-    clip = load_clip(backbone)
+def zero_shot(
+    backbone: str, template: str, names: Sequence[str], activation: str = ""
+) -> PromptedTeacher:
+    """CLIP as it is, asked with a template; backbone and activation as for `load_clip`."""
+    clip = load_clip(backbone, activation)
     return PromptedTeacher(PromptedCLIP(clip, PromptLearner(), PromptTemplate(template), names))
 
 
@@ -89,7 +91,9 @@ def from_file(
         )
     if not backbone and not (header or {}).get("backbone_name"):
         raise InputError(f"{path} does not say which CLIP it was trained on: name the backbone")
-    clip = load_clip(backbone or header["backbone_name"])
+    clip = load_clip(
+        backbone or header["backbone_name"], (header or {}).get("backbone_activation", "")
+    )
     learner = DeepPrompts.shaped_like(state)
     if header:
         own = {"backbone": clip.fingerprint, "earlier_backbone": clip.earlier_fingerprint}

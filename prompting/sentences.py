@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from . import feature_cache
 from .backbone import CLIP
 from .class_prompts import layout, tokenize
 from .errors import InputError
-from .files import write_atomically
 from .prompted_clip import normalise
-from .tensors import digest
 
 BATCH = 256
 FORMAT = 1
-
-
-def cache_folder() -> Path:
-    """Where computed features are kept: PROMPT_CACHE, else a folder in the user's cache."""
-    if given := os.environ.get("PROMPT_CACHE"):
-        return Path(given).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "prompt-learning"
 
 
 def sentence_features(fingerprint: str, texts: Sequence[str], clip: Callable[[], CLIP]) -> Tensor:
@@ -51,26 +37,11 @@ def sentence_features(fingerprint: str, texts: Sequence[str], clip: Callable[[],
         InputError: a sentence is longer than CLIP's text encoder takes.
     """
     key = json.dumps([FORMAT, fingerprint, list(texts)])
-    path = cache_folder() / "sentences" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    if path.is_file():
-        try:
-            return _read(path, key)
-        except Exception as error:
-            print(f"{path} is damaged ({error}): the features are computed again")
+    path = feature_cache.path_of("sentences", key)
+    if kept := feature_cache.read(path, key):
+        return kept["features"]
     features = encode_sentences(clip(), texts)
-    try:
-        checksum = {"sha256": digest({"features": features}, key)}
-        write_atomically(path, lambda part: save_file({"features": features}, part, checksum))
-    except (OSError, InputError) as error:
-        print(f"The features of the sentences are not kept: {error}. PROMPT_CACHE names a folder")
-    return features
-
-
-def _read(path: Path, key: str) -> Tensor:
-    with safe_open(path, "pt") as file:
-        features = file.get_tensor("features")
-        if (file.metadata() or {}).get("sha256") != digest({"features": features}, key):
-            raise ValueError("its checksum is wrong")
+    feature_cache.write(path, {"features": features}, key)
     return features
 
 
@@ -83,7 +54,7 @@ def encode_sentences(clip: CLIP, texts: Sequence[str]) -> Tensor:
     """
     distinct = list(dict.fromkeys(texts))
     device = clip.logit_scale.device
-    tokens = [_tokenised(text) for text in distinct]
+    tokens = [_tokenised(text, clip.context_length) for text in distinct]
     starts = range(0, len(tokens), BATCH)
     with torch.autocast(device.type, enabled=False):
         batches = [
@@ -94,10 +65,10 @@ def encode_sentences(clip: CLIP, texts: Sequence[str]) -> Tensor:
     return torch.cat(batches)[[place[text] for text in texts]]
 
 
-def _tokenised(text: str) -> list[int]:
+def _tokenised(text: str, context_length: int) -> list[int]:
     try:
-        return tokenize(text)
+        return tokenize(text, context_length)
     except InputError as error:
         raise InputError(
-            f"the sentence {text!r} does not fit into CLIP's 77 tokens: shorten it"
+            f"the sentence {text!r} does not fit into CLIP's {context_length} tokens: shorten it"
         ) from error

@@ -17,7 +17,7 @@ from .class_prompts import PromptLayout
 from .errors import InputError
 from .packing import PackedRows
 from .steering import Adapter, TextSteering
-from .transformer import Block, LayerNorm, Transformer
+from .transformer import OPENAI, Block, BlockKind, LayerNorm, Transformer
 
 # suffix tokens above which training keeps only the input of each layer and computes the rest again in
 # the backward pass; at ViT-B/16 size in fp32 this many tokens take about 5 GB without
@@ -27,12 +27,20 @@ RECOMPUTE_ABOVE = 16384
 class TextEncoder(nn.Module):
     """The text half of CLIP; parameter names as in OpenAI checkpoints."""
 
-    def __init__(self, vocabulary: int, positions: int, width: int, layers: int, embed_dim: int):
+    def __init__(
+        self,
+        vocabulary: int,
+        positions: int,
+        width: int,
+        layers: int,
+        embed_dim: int,
+        kind: BlockKind = OPENAI,
+    ) -> None:
         super().__init__()
         self.width = width
         self.token_embedding = nn.Embedding(vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.empty(positions, width))
-        self.transformer = Transformer(width, layers)
+        self.transformer = Transformer(width, layers, kind)
         self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, embed_dim))
 

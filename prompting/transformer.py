@@ -1,4 +1,4 @@
-"""The transformer of CLIP (Radford et al. 2021), batch first, on weights in OpenAI layout.
+"""The transformer of CLIP (Radford et al. 2021), batch first, on weights in OpenAI's layout.
 
 Parameter names are those of the published checkpoints, so that a state dict loads strictly. The
 blocks are open to their users: the text encoder shares the work of common prefixes and both encoders
@@ -7,11 +7,18 @@ leave out what no one reads, and for that they call a block's halves.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .errors import InputError
 from .steering import Adapter
+
+HEAD_WIDTH = 64
+"""Dimensions of a head in OpenAI's CLIPs, whose files do not say how many heads they have."""
 
 
 class LayerNorm(nn.LayerNorm):
@@ -38,24 +45,56 @@ class _QuickGELU(torch.autograd.Function):
 
 
 class QuickGELU(nn.Module):
-    """CLIP's activation, x * sigmoid(1.702 x)."""
+    """The activation of OpenAI's CLIPs, x * sigmoid(1.702 x)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _QuickGELU.apply(x)
 
 
-class Attention(nn.Module):
-    """The projections of multi-head self-attention, with 64 dimensions a head."""
+QUICK_GELU = "quick_gelu"
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {QUICK_GELU: QuickGELU, "gelu": nn.GELU}
+"""By the names that configurations give them."""
 
-    def __init__(self, width: int) -> None:
+
+@dataclass(frozen=True)
+class BlockKind:
+    """What the width of a transformer's blocks leaves open; by default as in OpenAI's CLIPs.
+
+    heads: None for one for every 64 dimensions. hidden: the width inside the MLP; None for four times
+    the width. activation: a name in `ACTIVATIONS`.
+    """
+
+    heads: int | None = None
+    hidden: int | None = None
+    activation: str = QUICK_GELU
+
+    def heads_of(self, width: int) -> int:
+        """The number of heads at a width.
+
+        Raises:
+            InputError: they do not share it evenly.
+        """
+        heads = self.heads or width // HEAD_WIDTH
+        if heads < 1 or width % heads:
+            raise InputError(f"a width of {width} cannot be shared by {heads} attention heads")
+        return heads
+
+
+OPENAI = BlockKind()
+
+
+class Attention(nn.Module):
+    """The projections of multi-head self-attention."""
+
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = width // 64
+        self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
     def split_heads(self, x: Tensor) -> Tensor:
-        """(..., tokens, width) -> (..., heads, tokens, 64)."""
+        """(..., tokens, width) -> (..., heads, tokens, width / heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
     def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,15 +138,16 @@ def _attend_by_parts(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | N
 class Block(nn.Module):
     """One residual block: x + attention(ln_1(x)), then x + mlp(ln_2(x))."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, kind: BlockKind = OPENAI) -> None:
         super().__init__()
+        hidden = kind.hidden or 4 * width
         self.ln_1 = LayerNorm(width)
-        self.attn = Attention(width)
+        self.attn = Attention(width, kind.heads_of(width))
         self.ln_2 = LayerNorm(width)
         self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
-        self.mlp.add_module("gelu", QuickGELU())
-        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+        self.mlp.add_module("c_fc", nn.Linear(width, hidden))
+        self.mlp.add_module("gelu", ACTIVATIONS[kind.activation]())
+        self.mlp.add_module("c_proj", nn.Linear(hidden, width))
 
     def add_attended(self, x: Tensor, attended: Tensor) -> Tensor:
         """The rest of the block once attention is done; x and attended (..., tokens, width)."""
@@ -134,6 +174,6 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of blocks under the name that checkpoints use."""
 
-    def __init__(self, width: int, layers: int) -> None:
+    def __init__(self, width: int, layers: int, kind: BlockKind = OPENAI) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(Block(width) for _ in range(layers))
+        self.resblocks = nn.ModuleList(Block(width, kind) for _ in range(layers))

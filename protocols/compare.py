@@ -18,7 +18,7 @@ from .published import methods, settings
 from .published.figures import published
 from .published.settings import UsageError
 from .reporting.blocks import METRICS, Block, make_blocks
-from .reporting.costs import FULL_SIZE, Cost, costs_of_benchmarks, costs_of_runs
+from .reporting.costs import Cost, costs_of_benchmarks, costs_of_runs, how_measured
 from .reporting.exports import write_plots, write_report
 from .reporting.page import frame, shown_notes, shown_plot
 from .reporting.pareto import accuracy_against_cost
@@ -47,8 +47,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--config", default="", help="only runs of this configuration, such as builtin")
     add("--seeds", nargs="+", type=int, default=list(settings.SEEDS), help="the seeds to expect")
     add("--benchmarks", type=Path, help="a CSV file of benchmarks.methods")
-    add("--classes", type=int, default=50, help="of the benchmarks (50)")
-    add("--precision", default="fp32", help="of the benchmarks (fp32)")
     add("--format", choices=("text", "markdown", "html"), default="text")
     add("--out", type=Path, help="write to this file instead of the screen")
     add("--plots", type=Path, metavar="FOLDER", help="also write the plots as PNG and CSV files")
@@ -77,10 +75,8 @@ def compare(given: argparse.Namespace) -> tuple[Table, list[Plot]]:
         "published H: average over the papers' eleven datasets, ViT-B/16",
     ]
     if given.benchmarks:
-        costs += costs_of_benchmarks(given.benchmarks, given.classes, given.precision)
-        notes.append(
-            f"{FULL_SIZE}: {given.classes} classes, {given.precision}, from {given.benchmarks.name}"
-        )
+        costs += costs_of_benchmarks(given.benchmarks)
+        notes.append(f"step and memory at ViT-B/16: {how_measured(given.benchmarks)}")
     return _table(averages, costs, notes), list(_plots(averages, costs))
 
 

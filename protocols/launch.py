@@ -25,7 +25,7 @@ VARIABLES = """environment variables:
   CFG       a configuration of the method instead of the published one; "builtin" selects the small
             CLIP that comes with this project
   PREC      fp32, fp16, amp or bf16; without CUDA the default is fp32
-  BACKBONE  an OpenAI CLIP by name, or a file in its layout
+  BACKBONE  a CLIP by name, file or folder (docs/backbones.md)
   SOURCE    what cross-dataset transfer trains on (default imagenet; built-in: builtin_things)
   SEEDS     the seeds of scripts that take none (default "1 2 3")
 
@@ -72,6 +72,7 @@ class Script:
         purpose: for its help text.
         arguments: their names, in order; without SEED it runs all of SEEDS.
         make: the runs of one seed.
+        protocol: the one that they belong to.
         fixed: values of arguments that it does not take.
         options: the argument, by configuration key, that gives the value.
     """
@@ -79,6 +80,7 @@ class Script:
     purpose: str
     arguments: tuple[str, ...]
     make: Callable[[Given, int], list[Run]]
+    protocol: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -153,46 +155,55 @@ SCRIPTS = {
         "train on the base classes of a dataset, 16 shots, and test them",
         ("DATASET", "SEED"),
         _base2new_train,
+        "base2new",
     ),
     "base2new_test": Script(
         "test the new classes with the prompts of base2new_train",
         ("DATASET", "SEED"),
         _base2new_test,
+        "base2new",
     ),
     "xd_train": Script(
         "train on all classes of the source, 16 shots, and test them",
         ("DATASET", "SEED"),
         _xd_train,
+        "cross_dataset",
     ),
     "xd_test": Script(
         "test another dataset with the prompts that xd_train trained on the source",
         ("DATASET", "SEED"),
         _xd_test,
+        "cross_dataset",
     ),
     "few_shot": Script(
         "train on all classes with SHOTS images a class, seeds 1 2 3, and test them",
         ("DATASET", "SHOTS"),
         _few_shot,
+        "few_shot",
     ),
     "eval": Script(
         "test another dataset with the prompts of few_shot with 16 shots on the source, seeds 1 2 3",
         ("DATASET", "CONFIG"),
         _eval,
+        "cross_dataset",
     ),
     "reproduce_base2novel_setting": Script(
         "test the weights in WEIGHTS/base/seedSEED on the base and on the new classes",
         ("DATASET", "SEED", "WEIGHTS"),
         _reproduce_base2novel_setting,
+        "base2new",
     ),
     "reproduce_xd": Script(
         "test the weights in WEIGHTS/seedSEED, trained on the source, on another dataset",
         ("DATASET", "SEED", "WEIGHTS"),
         _reproduce_xd,
+        "cross_dataset",
     ),
     "reproduce_few_shot": Script(
         "test the weights in WEIGHTS/SHOTSshot/seedSEED, seeds 1 2 3, on all classes",
         ("DATASET", "SHOTS", "WEIGHTS"),
         _reproduce_few_shot,
+        "few_shot",
     ),
 }
 """The scripts of every method that trains."""
@@ -200,17 +211,20 @@ SCRIPTS = {
 ONE_SEED = {"SEED": 1}
 ZERO_SHOT_SCRIPTS = {
     "base2new_test": Script(
-        "test the base and the new classes", ("DATASET",), _zero_shot_halves, ONE_SEED
+        "test the base and the new classes", ("DATASET",), _zero_shot_halves, "base2new", ONE_SEED
     ),
-    "xd_test": Script("test all classes of a dataset", ("DATASET",), _zero_shot, ONE_SEED),
+    "xd_test": Script(
+        "test all classes of a dataset", ("DATASET",), _zero_shot, "cross_dataset", ONE_SEED
+    ),
 }
 """The scripts of methods that train nothing."""
 
 
 def scripts_of(method: str) -> dict[str, Script]:
-    """All scripts of a method: the common ones, then its own."""
+    """All scripts of a method: the common ones of the protocols that it serves, then its own."""
     found = methods.find(method)
     common = ZERO_SHOT_SCRIPTS if found.zero_shot else SCRIPTS
+    common = {name: each for name, each in common.items() if found.serves(each.protocol)}
     return {**common, **{name: _own(common, own) for name, own in found.scripts.items()}}
 
 
@@ -219,7 +233,7 @@ def _own(common: Mapping[str, Script], own: OwnScript) -> Script:
         raise settings.closest("script that others can stand for", own.runs, tuple(common))
     known = common[own.runs]
     fixed = {**known.fixed, **own.fixed}
-    return Script(own.purpose, own.arguments, known.make, fixed, own.options)
+    return Script(own.purpose, own.arguments, known.make, known.protocol, fixed, own.options)
 
 
 def _count(text: str) -> int:

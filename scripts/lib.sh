@@ -16,7 +16,8 @@ absolute() {
 
 DATA=$(absolute "${DATA:-data}")
 OUTPUT=$(absolute "${OUTPUT:-output}")
-if [ -f "${BACKBONE:-}" ]; then
+if [ -f "${BACKBONE:-}" ] || [ -f "${BACKBONE:-}/config.json" ] ||
+    [ -f "${BACKBONE:-}/open_clip_config.json" ]; then
     BACKBONE=$(absolute "$BACKBONE")
     export BACKBONE
 fi

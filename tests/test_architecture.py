@@ -29,6 +29,15 @@ MAY_IMPORT = {
     "trainers": {"trainers", "prompting"},
     "protocols": {"protocols", "trainers", "prompting", "datasets", "train"},
     "inference": {"inference", "trainers", "prompting", "datasets", "train"},
+    "own_pictures": {
+        "own_pictures",
+        "inference",
+        "protocols",
+        "trainers",
+        "prompting",
+        "datasets",
+        "train",
+    },
 }
 OURS = {
     "prompting",
@@ -36,6 +45,7 @@ OURS = {
     "trainers",
     "protocols",
     "inference",
+    "own_pictures",
     "benchmarks",
     "pretraining",
     "train",
@@ -66,7 +76,7 @@ def test_rooms_import_only_what_is_below_them(room: str) -> None:
         assert not (room == "prompting" and top in ("dassl", "yacs")), f"{path} imports {module}"
 
 
-@pytest.mark.parametrize("room", ["trainers", "datasets", "inference"])
+@pytest.mark.parametrize("room", ["trainers", "datasets", "inference", "own_pictures"])
 def test_only_names_of_dassls_api_are_used(room: str) -> None:
     for path, module, names in imports(room):
         if module.startswith("dassl"):
@@ -78,9 +88,9 @@ def test_prompting_imports_without_dassl_yacs_and_our_engine(tmp_path: Path) -> 
     """Another Dassl that is installed is not imported, and stays the one that would be."""
     (tmp_path / "dassl.py").write_text("theirs = True")
     modules = [
-        f"prompting.{path.stem}"
-        for path in (ROOT / "prompting").glob("*.py")
-        if path.stem != "__init__"
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "prompting").rglob("*.py")
+        if not path.stem.startswith("__")
     ]
     code = f"""
 import sys

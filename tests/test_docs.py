@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from own_pictures.__main__ import parse_arguments
 from tests import check_golden
 from tests.datasets.miniature import caltech101
 from tests.protocols.test_new_method import copy_of_the_project
@@ -74,9 +75,13 @@ def test_the_documented_new_method_runs_the_table(tmp_path: Path) -> None:
 
 
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
-    """On a miniature Caltech101 and the small CLIP; the first two are CI's own, and the download
-    needs the internet (tests/datasets/test_download.py has a server instead)."""
-    first, real = blocks("README.md", "bash")
+    """On a miniature Caltech101 and the small CLIP; the first two are CI's own, own pictures have
+    tests/own_pictures, and the download needs the internet (tests/datasets/test_download.py has a
+    server instead)."""
+    first, own, real = blocks("README.md", "bash")
+    for words in commands(own):
+        assert words[:2] == ["bash", "scripts/own_pictures.sh"]
+        parse_arguments(words[2:])
     assert [words[1] for words in commands(first)] == [
         "scripts/promptsrc/base2new_train.sh",
         "scripts/test.sh",

@@ -14,7 +14,7 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import trainers  # noqa: F401 (registers the methods)
-from protocols.launch import scripts_of
+from protocols.launch import SCRIPTS, scripts_of
 from protocols.published import runs
 from tests.protocols.small import make_environment
 
@@ -60,6 +60,9 @@ def test_the_published_scripts_are_there():
     published |= {"kgcoop/base2new_train.sh", "kgcoop/xd_train.sh"}
     published |= {f"prograd/{s}.sh" for s in ("prograd", "base2new_train_prograd", "eval")}
     published |= {f"coprompt/base2new_{s}_coprompt.sh" for s in ("train", "test")}
+    published |= {f"lpclip/{s}.sh" for s in ("feat_extractor", "linear_probe")}
+    mmrl = ("base2new_train", "base2new_test", "cross_datasets_train", "cross_datasets_test")
+    published |= {f"mmrl/{s}.sh" for s in (*mmrl, "few_shot")}
     published |= {f"promptkd/{s}.sh" for s in ("base2new_train", "base2new_test", "xd_train")}
     assert published <= names
 
@@ -75,12 +78,17 @@ def launched_by(script):
     return method, scripts_of(method)[name]
 
 
+def stands_for(script, *names):
+    """Whether a file stands for one of the common scripts."""
+    return launched_by(script)[1].make in [SCRIPTS[name].make for name in names]
+
+
 @pytest.mark.parametrize("script", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_script_explains_itself(script):
     shown = bash(script, "--help")
     assert shown.returncode == 0, shown.stderr
     assert "usage: " in shown.stdout
-    if "_all" not in script.name:
+    if not is_table(script):
         arguments = launched_by(script)[1].arguments
         assert " ".join(arguments) in " ".join(shown.stdout.split())
         documented = script.read_text().splitlines()[1].rpartition(f"{script.name} ")[2]
@@ -169,21 +177,26 @@ def folders():
     tried, names = set(), []
     for name in dict.fromkeys(path.parent.name for path in FILES):
         scripts = [path for path in FILES if path.parent.name == name and is_single(path)]
-        stands_for = {" ".join(words_of(path)) for path in scripts}
+        launched = {" ".join(words_of(path)) for path in scripts}
         if (
-            stands_for
+            launched
             and words_of(scripts[0])[0] in TRAINER_REGISTRY.registered_names()
-            and stands_for - tried
+            and launched - tried
         ):
             names.append(name)
-            tried |= stands_for
+            tried |= launched
     return names
 
 
 def is_single(script):
     """Whether a script has no other script's run to be there, and makes no whole table."""
     taught = script.parent.name == "promptkd"
-    return not taught and script.stem != "eval" and "_all" not in script.stem
+    return not (taught or script.stem == "eval" or is_table(script))
+
+
+def is_table(script):
+    """Whether a script stands for all runs of a table."""
+    return re.search(r"^\s*table ", script.read_text(), re.M)
 
 
 @pytest.mark.slow
@@ -196,13 +209,14 @@ def test_every_script_of_a_method_on_built_in_data(method, tmp_path, data):
     values |= {"CSC": "False", "WEIGHTS": str(weights), "WEIGHT": "8.0", "EXP": "x", "EPOCH": "1"}
     options = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1", "DATALOADER.NUM_WORKERS", "0"]
     scripts = [path for path in FILES if path.parent.name == method and is_single(path)]
-    scripts.sort(key=lambda path: ("reproduce" in path.stem, "train" not in path.stem))
+    trains = ("base2new_train", "xd_train", "few_shot")
+    scripts.sort(key=lambda path: ("reproduce" in path.stem, not stands_for(path, *trains)))
     for script in scripts:
         output = reproduced if "reproduce" in script.stem else trained
         if output == reproduced and not weights.exists():
             give_weights(weights, trained, launched_by(script)[0])
         variables = {"DATA": str(data), "OUTPUT": str(output), "CFG": "builtin", "SEEDS": "1"}
-        dataset = "builtin_things" if "xd_train" in script.stem else "builtin_flowers"
+        dataset = "builtin_things" if stands_for(script, "xd_train") else "builtin_flowers"
         words = [{**values, "DATASET": dataset}[name] for name in launched_by(script)[1].arguments]
         before = set(output.rglob("results.json"))
         finished = bash(script, *words, *options, **variables)
@@ -265,3 +279,30 @@ def test_every_table_on_built_in_data(table, tmp_path, data):
             rows[line.split()[0].strip(",")].append(float(line.split()[-1]))
     assert {len(values) for values in rows.values()} == {4 if table == "ablation" else 1}
     assert min(min(values) for values in rows.values()) > 12  # chance is 8 at most
+
+
+@pytest.mark.slow
+def test_the_scripts_of_the_linear_probe(tmp_path, data):
+    """The first encodes the test images, which the second finds."""
+    words = ["--datasets", "builtin_flowers", "--threads", "1"]
+    variables = {"DATA": str(data), "OUTPUT": str(tmp_path / "output"), "CFG": "builtin"}
+    variables["PROMPT_CACHE"] = str(tmp_path / "cache")
+    scripts, kept = ROOT / "scripts/lpclip", tmp_path / "cache/pictures"
+
+    def run(name, *more):
+        finished = bash(scripts / name, *words, *more, **variables)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout, {path.name: path.stat().st_size for path in kept.iterdir()}
+
+    _, before = run("feat_extractor.sh")
+    shown, after = run("linear_probe.sh", "--seeds", "1", "--shots", "4")
+    assert "LinearProbeCLIP (builtin)" in shown
+    assert after.keys() == before.keys()
+    largest = max(before, key=before.get)
+    assert after[largest] == before[largest]
+    folder = tmp_path / "output/builtin_flowers/LinearProbeCLIP"
+    one, four = (
+        json.loads((folder / f"builtin_{shots}shots/seed1/results.json").read_text())["metrics"]
+        for shots in (1, 4)
+    )
+    assert 12 < one["accuracy"] < four["accuracy"]  # chance is 8

@@ -79,6 +79,13 @@ def test_a_mistake_is_a_line_and_status_2(
     assert not (tmp_path / "run").exists()
 
 
+def test_notes_stand_in_the_log(call: Call, tmp_path: Path) -> None:
+    status, _ = call("--no-train", "--note=as in a table", "--note", "-- and a comment")
+    assert status == 0
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "Note: as in a table\nNote: -- and a comment\n" in log
+
+
 def test_debug_shows_where(call: Call) -> None:
     status, error = call("--debug", pairs=("OPTIM.LRR", "1"))
     assert status == 2

@@ -8,14 +8,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from clip.model import CLIP
 from torch import Tensor
+from torch.nn import Module
 
 from benchmarks.subject import VIT_B16
+
+Model = TypeVar("Model", bound=Module)
 
 TEXT = {
     "context_length": 77,
@@ -66,7 +69,11 @@ def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 def build(kind: str = "VIT", seed: int = 7, sizes: Mapping[str, Any] | None = None) -> CLIP:
     """A CLIP of clip's own modules, in fp32 and evaluation mode, with the recipe's weights."""
-    model = CLIP(**(sizes or SIZES[kind]))
+    return with_recipe(CLIP(**(sizes or SIZES[kind])), seed)
+
+
+def with_recipe(model: Model, seed: int = 7) -> Model:
+    """A model of whatever library, frozen and in evaluation mode, with the recipe's weights."""
     weights = {
         name: torch.tensor(_draw(name, tuple(old.shape), seed), dtype=torch.float32)
         for name, old in model.state_dict().items()

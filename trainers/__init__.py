@@ -17,8 +17,11 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every trainer's nodes, DATASET.SUBSAMPLE_CLASSES and TEST.EVERY (test base and new classes
-    every so many epochs; 0 for never); what is there already stays."""
+    """Add every trainer's nodes and three keys; what is there already stays.
+
+    DATASET.SUBSAMPLE_CLASSES: all, base or new. TEST.EVERY: test base and new classes every so many
+    epochs; 0 for never. MODEL.BACKBONE.ACTIVATION: of weights that do not say it.
+    """
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
         for key, default in trainer.accepted_keys.items():
@@ -29,6 +32,7 @@ def extend_cfg(cfg: CfgNode) -> None:
                 cfg.register_renamed_key(published, own)
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
+    cfg.MODEL.BACKBONE.setdefault("ACTIVATION", "")
 
 
 __all__ = ["PromptTrainer", "extend_cfg", "known_trainers"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
-from prompting.errors import InputError
+from prompting.learner import ExtendedLearner, PromptLearner
 from prompting.prompted_clip import PromptedCLIP
 from prompting.sentences import sentence_features
 
 from . import descriptions
-from .maple import CoupledPrompts, MaPLe
+from .maple import MaPLe
 from .registry import register
 
 IMAGE_SHARE, TEXT_SHARE = 0.1, 0.2  # of the adapters in the features; fixed in the published code
-DISTANCES = ("cosine", "mse")
 OWN = Path(__file__).resolve().parents[1] / "configs" / "trainers" / "CoPrompt" / "descriptions"
 
 
@@ -37,16 +37,12 @@ class FeatureAdapter(nn.Module):
         return share * self.fc(features) + (1 - share) * features
 
 
-class AdaptedPrompts(CoupledPrompts):
-    """MaPLe's coupled prompts, and an adapter on the features of either encoder."""
+class AdaptedPrompts(ExtendedLearner):
+    """What another learner learns, and an adapter on the features of either encoder."""
 
-    def __init__(self, ctx: Tensor, layers: int, clip: CLIP) -> None:
-        super().__init__(ctx, layers, clip)
-        self.adapter_image, self.adapter_text = (FeatureAdapter(clip.embed_dim) for _ in range(2))
-
-    def published_names(self) -> dict[str, str]:
-        names = super().published_names()
-        return names | {name: name for name in names if name.startswith("adapter_")}
+    def __init__(self, base: PromptLearner, dim: int) -> None:
+        super().__init__(base)
+        self.adapter_image, self.adapter_text = FeatureAdapter(dim), FeatureAdapter(dim)
 
 
 class AdaptedCLIP(PromptedCLIP):
@@ -76,15 +72,13 @@ class CoPrompt(MaPLe):
         **{f"TRAINER.CoPrompt.{key}": f"TRAINER.COPROMPT.{key}" for key in MaPLe.defaults},
     }
     at_least = {"WEIGHT": 0}
+    one_of = {"DISTILL": ("cosine", "mse")}
     published_unused = (r"(prompt_learner\.)?model_distill\..*",)
     views = 2
-    learner_class = AdaptedPrompts
     model_class = AdaptedCLIP
 
-    def check_cfg(self, cfg) -> None:
-        super().check_cfg(cfg)
-        if (given := cfg.TRAINER[self.node].DISTILL) not in DISTANCES:
-            raise InputError(f"DISTILL is {given!r}: choose one of {', '.join(DISTANCES)}")
+    def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
+        return AdaptedPrompts(super().build_learner(clip, names), clip.embed_dim)
 
     @cached_property
     def described(self) -> Tensor:

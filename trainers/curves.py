@@ -34,18 +34,11 @@ class Curves:
         Raises:
             InputError: the file is damaged.
         """
-        path = Path(directory, CURVES_FILE)
-        if not epochs_done or not path.is_file():
+        if not epochs_done:
             return
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            self.epochs = [e for e in kept["epochs"] if e["epoch"] <= epochs_done]
-            self.tests = [t for t in kept["tests"] if t["epoch"] <= epochs_done]
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"{path} is empty or damaged. Remove it, and the run goes on; only the curves of its "
-                "first epochs will be missing"
-            ) from error
+        kept = read(directory)
+        self.epochs = [e for e in kept["epochs"] if e["epoch"] <= epochs_done]
+        self.tests = [t for t in kept["tests"] if t["epoch"] <= epochs_done]
 
     def start_epoch_anew(self) -> None:
         """Forget the steps since the last epoch's end."""
@@ -88,3 +81,31 @@ class Curves:
             Path(directory, CURVES_FILE),
             lambda path: path.write_text(f"{text}\n", encoding="utf-8"),
         )
+
+
+def read(directory: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """The content of a folder's file; without one, no epochs and no tests.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = Path(directory, CURVES_FILE)
+    if not path.is_file():
+        return {"epochs": [], "tests": []}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        whole = all(
+            isinstance(each["epoch"], int) for each in (*content["epochs"], *content["tests"])
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(path) from error
+    if not whole:
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        f"{path} is empty or damaged. Remove it: a run goes on without it, and only the curves of its "
+        "earlier epochs will be missing"
+    )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
-from prompting.learner import PromptLearner
-from prompting.prompted_clip import PromptedCLIP
-from prompting.steering import ImageSteering, TextSteering
+from prompting.fused_clip import FusedCLIP
+from prompting.learner import ExtendedLearner, PromptLearner
+from prompting.modules import ChannelwiseMap
 
 from .coop import CoOp
 from .ivlp import IVLP
@@ -23,54 +22,23 @@ from .promptsrc import PromptSRC
 from .registry import register
 
 
-class ChannelwiseMap(nn.Module):
-    """a * x + b with a number each a channel, the identity at the start."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(dim))
-        self.bias = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.scale * x.float() + self.bias
-
-
-class DecoupledLearner(PromptLearner):
+class DecoupledLearner(ExtendedLearner):
     """What another method learns, and a linear head on mapped raw features of both encoders."""
 
     def __init__(self, base: PromptLearner, embed_dim: int, classes: int) -> None:
-        super().__init__()
-        self.base = base
-        self.film_lp_img = ChannelwiseMap(embed_dim)
-        self.film_lp_text = ChannelwiseMap(embed_dim)
+        super().__init__(base)
+        self.film_lp_img, self.film_lp_text = ChannelwiseMap(embed_dim), ChannelwiseMap(embed_dim)
         self.linear_probe_proj = nn.Linear(embed_dim, classes)
 
-    def steer_text(self, image_features: Tensor | None = None) -> TextSteering:
-        return self.base.steer_text(image_features)
-
-    def steer_image(self) -> ImageSteering:
-        return self.base.steer_image()
-
     def fit_classes(self, count: int) -> None:
+        super().fit_classes(count)
         head = self.linear_probe_proj
         if count and count != head.out_features:
             self.linear_probe_proj = nn.Linear(head.in_features, count).to(head.weight.device)
 
-    def published_names(self) -> dict[str, str]:
-        base = {
-            f"base.{name}": published for name, published in self.base.published_names().items()
-        }
-        return {name: base.get(name, name) for name in self.state_dict()}
 
-    def describe(self) -> dict[str, Any]:
-        return self.base.describe()
-
-
-class DecoupledCLIP(PromptedCLIP):
-    """A prompted CLIP whose logits are fused with the head's for the classes trained on."""
-
-    knows_trained_classes = True
-    head_weight = 0.0
+class DecoupledCLIP(FusedCLIP):
+    """A prompted CLIP whose logits are fused with the head's; it keeps raw features for that."""
 
     def finish_text(self, features: Tensor) -> Tensor:
         self.raw_text = features
@@ -80,13 +48,9 @@ class DecoupledCLIP(PromptedCLIP):
         self.raw_images = features
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        similarity = super().forward(images)
+    def further_logits(self, rows: list[int]) -> Tensor:
         learner = self.prompt_learner
-        if learner.training or (rows := self.trained_rows()) is None:
-            return similarity
-        head = learner.linear_probe_proj(learner.film_lp_img(self.raw_images))[:, rows]
-        return (1 - self.head_weight) * similarity + self.head_weight * head
+        return learner.linear_probe_proj(learner.film_lp_img(self.raw_images))[:, rows]
 
 
 class DePT(PromptTrainer):
@@ -104,18 +68,17 @@ class DePT(PromptTrainer):
     model_class = DecoupledCLIP
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
-        base = super().build_learner(clip, names)
-        return DecoupledLearner(base, clip.embed_dim, len(names))
+        return DecoupledLearner(super().build_learner(clip, names), clip.embed_dim, len(names))
 
     def build_model(self) -> None:
         super().build_model()
-        self.model.head_weight = self.options_of("DEPT").HEAD_WEIGHT
+        self.model.fusion_weight = self.options_of("DEPT").HEAD_WEIGHT
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, object]]:
         learner = self.model.prompt_learner
-        own = [p for name, p in learner.named_parameters() if not name.startswith("base.")]
         rate = self.cfg.OPTIM.LR * self.options_of("DEPT").HEAD_LR_FACTOR
-        return [{"params": list(learner.base.parameters())}, {"params": own, "lr": rate}]
+        added = {"params": learner.added_parameters(), "lr": rate}
+        return [{"params": list(learner.base.parameters())}, added]
 
     def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         loss, parts = super().compute_loss(images, labels)
@@ -123,8 +86,7 @@ class DePT(PromptTrainer):
         text = learner.film_lp_text(model.raw_text[labels])
         rows = torch.cat([text, learner.film_lp_img(model.raw_images)])
         of_head = F.cross_entropy(learner.linear_probe_proj(rows), labels.repeat(2))
-        cross_entropy = parts.get("ce", loss)
-        weight = model.head_weight
+        cross_entropy, weight = parts.get("ce", loss), model.fusion_weight
         loss = loss - weight * cross_entropy + weight * of_head
         return loss, {**parts, "ce": cross_entropy, "ce_head": of_head}
 
@@ -141,7 +103,6 @@ class DePTKgCoOp(DePT, KgCoOp):
     """DePT on KgCoOp."""
 
     checkpoint_name = "PromptLearner"
-    published_unused = (r"prompt_learner\.(bias_vectors|meta_net\..*)",)
 
 
 @register

@@ -29,7 +29,7 @@ class KgCoOp(CoOp):
     defaults = {**CoOp.defaults, "N_CTX": 4, "WEIGHT": 8.0, "TEMPLATE": ""}
     at_least = {"WEIGHT": 0}
     # drawn and saved by the published code, and never used
-    published_unused = (r"bias_vectors", r"meta_net\..*")
+    published_unused = (r"(prompt_learner\.)?(bias_vectors|meta_net\..*)",)
 
     def teacher_templates(self) -> Sequence[str]:
         return [self.options.TEMPLATE or templates.of_dataset(self.cfg.DATASET.NAME, OWN_TEMPLATES)]

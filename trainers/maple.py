@@ -51,9 +51,8 @@ class MaPLe(DeepPromptTrainer):
     defaults = {"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH": 9}
     checkpoint_name = "MultiModalPromptLearner"
     at_least = {"N_CTX": 1, "PROMPT_DEPTH": 1}
-    learner_class = CoupledPrompts
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
         self.refuse_resnet(clip, "")
-        depth = self.depth("PROMPT_DEPTH", min(clip.text.layers, clip.image.layers))
-        return self.learner_class(self.starting_context(clip), depth - 1, clip)
+        depth = self.depth("PROMPT_DEPTH", clip.common_layers)
+        return CoupledPrompts(self.starting_context(clip), depth - 1, clip)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from prompting.backbone import CLIP
 from prompting.class_prompts import PromptTemplate, clean_name
-from prompting.errors import InputError
 from prompting.learner import PromptLearner
+from prompting.modules import scale_apart
 from prompting.steering import ImageSteering, TextSteering
 
 from .prompt_trainer import PromptTrainer
@@ -59,22 +59,17 @@ class Adapters(PromptLearner):
         return ImageSteering(**self._beside(self.visual_adapter))
 
     def _beside(self, side: nn.ModuleDict) -> dict[str, object]:
-        above = {k - 1: partial(self._apart, self._linears(side, k)) for k in self.layers if k}
-        embedding = self._linears(side, 0) if 0 in self.layers else None
-        return {
-            "adapters": above,
-            "embedding_adapter": embedding and (lambda x: self.scale * _bottleneck(x, embedding)),
-        }
+        adapters = {layer - 1: partial(self._adapt, side, layer) for layer in self.layers}
+        return {"embedding_adapter": adapters.pop(-1, None), "adapters": adapters}
 
-    def _linears(self, side: nn.ModuleDict, layer: int) -> tuple[nn.Linear, ...]:
+    def _adapt(self, side: nn.ModuleDict, layer: int, h: Tensor) -> Tensor:
+        """scale * A(h); beside a block the gradient to h is scaled and that to the adapter is not."""
         own = side[str(layer)]
-        return own["down"][0], self.shared_adapter[str(layer)][0], own["up"]
-
-    def _apart(self, linears: tuple[nn.Linear, ...], h: Tensor) -> Tensor:
-        """scale * A(h) in value; its gradient to h scaled, to the adapters not."""
-        onwards = self.scale * _bottleneck(h, linears, frozen=True)
-        own = _bottleneck(h.detach(), linears)
-        return onwards + (own - own.detach())
+        linears = own["down"][0], self.shared_adapter[str(layer)][0], own["up"]
+        if layer == 0:
+            return self.scale * _bottleneck(h, linears)
+        adapted = _bottleneck(scale_apart(h, gradient=self.scale), linears)
+        return scale_apart(adapted, value=self.scale)
 
     def published_names(self) -> dict[str, str]:
         return {name: f"adapter_learner.{name}" for name in self.state_dict()}
@@ -83,19 +78,10 @@ class Adapters(PromptLearner):
         return {"adapter_layers": list(self.layers), "adapter_scale": self.scale}
 
 
-def _bottleneck(h: Tensor, linears: Sequence[nn.Linear], frozen: bool = False) -> Tensor:
-    """A(h), in the precision of h; frozen: no gradient reaches the weights."""
-    *inner, up = ((each.weight, each.bias) for each in linears)
-    x = h
-    for weight, bias in inner:
-        x = F.relu(_linear(x, weight, bias, frozen))
-    return _linear(x, *up, frozen)
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor, frozen: bool) -> Tensor:
-    if frozen:
-        weight, bias = weight.detach(), bias.detach()
-    return F.linear(x, weight.to(x.dtype), bias.to(x.dtype))
+def _bottleneck(h: Tensor, linears: Sequence[nn.Linear]) -> Tensor:
+    """A(h), in the precision of h."""
+    down, shared, up = ((each.weight.to(h.dtype), each.bias.to(h.dtype)) for each in linears)
+    return F.linear(F.relu(F.linear(F.relu(F.linear(h, *down)), *shared)), *up)
 
 
 @register
@@ -112,7 +98,7 @@ class MultiModalAdapter(PromptTrainer):
         "ADAPTER_SCALE": 0.1,
         "PREC": "amp",
     }
-    at_least = {"ADAPTER_DIM": 1}
+    at_least = {"ADAPTER_START": 0, "ADAPTER_DIM": 1}
     more_than = {"ADAPTER_SCALE": 0}
     checkpoint_name = "adapter_learner"
     saved_module = "adapter_learner."
@@ -124,12 +110,8 @@ class MultiModalAdapter(PromptTrainer):
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
         options = self.options
         first, last = options.ADAPTER_START, options.ADAPTER_END
-        most = min(clip.text.layers, clip.image.layers if clip.is_vit else 0)
-        if not 0 <= first <= last <= most:
-            raise InputError(
-                f"TRAINER.{self.node}: adapters beside the blocks {first} to {last} were asked for, "
-                f"and {self.cfg.MODEL.BACKBONE.NAME} has {most} in both encoders (a ResNet none): "
-                f"expected 0 <= ADAPTER_START <= ADAPTER_END <= {most}"
-            )
+        most = f"{clip.common_layers}, as many layers as both encoders have (a ResNet none)"
+        expected = f"ADAPTER_START, which is {first}, to {most}"
+        self.expect("ADAPTER_END", first <= last <= clip.common_layers, expected)
         widths = clip.text.width, clip.image.width
         return Adapters(range(first, last + 1), widths, options.ADAPTER_DIM, options.ADAPTER_SCALE)

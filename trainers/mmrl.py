@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +10,10 @@ from torch import Tensor, nn
 
 from prompting.backbone import CLIP
 from prompting.class_prompts import PromptTemplate
-from prompting.errors import InputError
-from prompting.learner import PromptLearner, random_vectors
-from prompting.prompted_clip import PromptedCLIP, normalise
-from prompting.steering import ImageSteering, TextSteering
+from prompting.fused_clip import FusedCLIP
+from prompting.learner import PromptLearner
+from prompting.prompted_clip import normalise
+from prompting.shared_tokens import SharedTokens
 
 from . import templates
 from .prompt_trainer import PromptTrainer
@@ -23,79 +22,41 @@ from .registry import register
 LOGIT_SCALE = 100.0
 
 
-class RepresentationLearner(PromptLearner):
-    """Tokens of one shared space, mapped into the upper layers of both encoders; and the projection of
-    what the image encoder makes of them.
-
-    Args:
-        count, dim: of the shared tokens.
-        layers: where they act, counted from 0; in between the first of them, replaced in the others.
-        clip: for the widths.
-    """
+class RepresentationLearner(SharedTokens):
+    """Shared tokens, and the projection of what the image encoder makes of them."""
 
     def __init__(self, count: int, dim: int, layers: Sequence[int], clip: CLIP) -> None:
-        super().__init__()
-        self.layers = tuple(layers)
-        self.compound_rep_tokens = nn.Parameter(random_vectors(count, dim))
-        self.compound_rep_tokens_r2vproj = _copies(nn.Linear(dim, clip.image.width), len(layers))
-        self.compound_rep_tokens_r2tproj = _copies(nn.Linear(dim, clip.text.width), len(layers))
-        start = clip.image.width**-0.5 * torch.randn(clip.image.width, clip.embed_dim)
-        self.proj_rep = nn.Parameter(start)
-
-    def steer_text(self, image_features: Tensor | None = None) -> TextSteering:
-        return TextSteering(inserted=self._mapped(self.compound_rep_tokens_r2tproj))
-
-    def steer_image(self) -> ImageSteering:
-        return ImageSteering(inserted=self._mapped(self.compound_rep_tokens_r2vproj))
-
-    def _mapped(self, maps: nn.ModuleList) -> dict[int, Tensor]:
-        return {k: m(self.compound_rep_tokens) for k, m in zip(self.layers, maps, strict=True)}
+        width = clip.image.width
+        super().__init__(count, dim, layers, (clip.text.width, width))
+        self.proj_rep = nn.Parameter(width**-0.5 * torch.randn(width, clip.embed_dim))
 
     def published_names(self) -> dict[str, str]:
-        names = {name: f"representation_learner.{name}" for name in self.state_dict()}
-        return {**names, "proj_rep": "image_encoder.proj_rep"}
+        tokens = "representation_learner.compound_rep_tokens"
+        published = {"tokens": tokens, "proj_rep": "image_encoder.proj_rep"}
+        published |= {"image_maps": f"{tokens}_r2vproj", "text_maps": f"{tokens}_r2tproj"}
+        parts = {name: name.partition(".")[0] for name in self.state_dict()}
+        return {name: name.replace(part, published[part], 1) for name, part in parts.items()}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         return {"representation_layers": list(self.layers)}
 
 
-def _copies(linear: nn.Linear, count: int) -> nn.ModuleList:
-    """Maps that all start as the same one."""
-    maps = nn.ModuleList(nn.Linear(linear.in_features, linear.out_features) for _ in range(count))
-    for each in maps:
-        each.load_state_dict(linear.state_dict())
-    return maps
+class RepresentationCLIP(FusedCLIP):
+    """CLIP with a second image feature, whose logits are fused with those of the first; for the images
+    encoded last it is `representation`, normalised (B, embed_dim)."""
 
-
-class RepresentationCLIP(PromptedCLIP):
-    """CLIP with a second image feature, fused with the first for the classes trained on."""
-
-    knows_trained_classes = True
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.alpha = 1.0
-
-    def encode_images_both(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedded images -> normalised class and representation features, (B, embed_dim) each."""
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
         image, learner = self.clip.image, self.prompt_learner
         normed = image.ln_post(image.outputs(tokens, learner.steer_image()))
         representation = normed[:, 1:].mean(1)
-        return (
-            normalise(normed[:, 0] @ image.proj),
-            normalise(representation @ learner.proj_rep.to(representation.dtype)),
-        )
+        self.representation = normalise(representation @ learner.proj_rep.to(normed.dtype))
+        return normed[:, 0] @ image.proj
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         return LOGIT_SCALE * image_features @ class_features.t()
 
-    def forward(self, images: Tensor) -> Tensor:
-        features, representation = self.encode_images_both(self.clip.image.embed(images))
-        text = self.class_features()
-        logits = self.logits(features, text)
-        if self.trained_rows() is None:
-            return logits
-        return self.alpha * logits + (1 - self.alpha) * self.logits(representation, text)
+    def further_logits(self, rows: list[int]) -> Tensor:
+        return self.logits(self.representation, self.class_features())
 
 
 @register
@@ -133,29 +94,24 @@ class MMRL(PromptTrainer):
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
         options = self.options
-        most = min(clip.text.layers, clip.image.layers if clip.is_vit else 0)
-        layers = [layer - 1 for layer in options.REP_LAYERS]
-        if not layers or layers != sorted(set(layers)) or layers[0] < 0 or layers[-1] >= most:
-            raise InputError(
-                f"TRAINER.{self.node}.REP_LAYERS is {list(options.REP_LAYERS)}: expected layers in "
-                f"rising order from 1 to {most}, as many as both encoders of "
-                f"{self.cfg.MODEL.BACKBONE.NAME} have (a ResNet none)"
-            )
+        layers, most = [layer - 1 for layer in options.REP_LAYERS], clip.common_layers
+        known = sorted({*layers} & {*range(most)})
+        expected = (
+            f"some of 1 to {most} in rising order, the layers of both encoders (a ResNet: none)"
+        )
+        self.expect("REP_LAYERS", layers == known != [], expected)
         return RepresentationLearner(options.N_REP_TOKENS, options.REP_DIM, layers, clip)
 
     def build_model(self) -> None:
         super().build_model()
-        self.model.alpha = self.options.ALPHA
+        self.model.fusion_weight = 1 - self.options.ALPHA
 
     def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         model, options = self.model, self.options
-        tokens = model.clip.image.embed(images)
-        with torch.no_grad():
-            frozen = normalise(model.clip.image.encode(tokens))
-        features, representation = model.encode_images_both(tokens)
+        features, frozen = model.encode_images_twice(images)
         text = model.class_features()
         cross_entropy = F.cross_entropy(model.logits(features, text), labels)
-        of_representation = F.cross_entropy(model.logits(representation, text), labels)
+        of_representation = F.cross_entropy(model.logits(model.representation, text), labels)
         cosine_image = F.cosine_similarity(features, frozen).mean()
         cosine_text = F.cosine_similarity(text, model.teacher_text()).mean()
         loss = options.ALPHA * cross_entropy + (1 - options.ALPHA) * of_representation

@@ -27,8 +27,8 @@ class PeriodicTests:
     def __init__(self, trainer: PromptTrainer) -> None:
         subset = trainer.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
         self.subsets = ("base", "new") if subset == "base" else (subset,)
-        if trainer.model.template.class_specific and "new" in self.subsets:
-            print("TEST.EVERY: class-specific contexts cannot serve the new classes, only base")
+        if trainer.model.bound_to_classes and "new" in self.subsets:
+            print("TEST.EVERY: what is learned cannot serve the new classes, only base")
             self.subsets = ("base",)
         self.data = {
             each: trainer.dm if each == subset else data_manager(trainer, each)

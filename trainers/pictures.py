@@ -54,14 +54,22 @@ def of_configuration(cfg: CfgNode, parts: Sequence[str]) -> Pictures:
     """`describe` for the dataset of a configuration, built once for all runs on it; writes nothing."""
     key = (cfg.SEED, str(cfg.DATASET), *parts)
     if cfg.SEED < 0 or key not in _described:
-        quiet = cfg.clone()
-        quiet.defrost()
-        # a draw without a seed is looked up where RESUME says
-        quiet.OUTPUT_DIR, quiet.RESUME = "", cfg.OUTPUT_DIR
-        with redirect_stdout(io.StringIO()):
-            dataset = DATASET_REGISTRY.get(cfg.DATASET.NAME)(quiet)
-        _described[key] = describe(dataset, parts)
+        _described[key] = describe(dataset_of(cfg), parts)
     return _described[key]
+
+
+def dataset_of(cfg: CfgNode) -> Any:
+    """The dataset of a run's configuration, as the run sees it; writes and prints nothing.
+
+    Raises:
+        InputError: it is unknown, or cannot be read.
+    """
+    quiet = cfg.clone()
+    quiet.defrost()
+    # a draw without a seed is looked up where RESUME says
+    quiet.OUTPUT_DIR, quiet.RESUME = "", cfg.OUTPUT_DIR
+    with redirect_stdout(io.StringIO()):
+        return DATASET_REGISTRY.get(cfg.DATASET.NAME)(quiet)
 
 
 def differences(old: Pictures, new: Pictures) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import operator
 import time
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -24,8 +23,8 @@ from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
 from prompting.prompted_clip import PromptedCLIP, TextTeacher
 
-from . import resume, run_folder
-from .config import options
+from . import image_input, resume, run_folder
+from .config import check_values, options, refused
 from .curves import Curves
 from .manifest import write_manifest
 from .periodic_tests import PeriodicTests
@@ -47,12 +46,15 @@ class PromptTrainer(SavedTraining):
     A method states, as class attributes:
         node, defaults: its configuration node TRAINER.<node> and the keys in it.
         more_nodes: further nodes with their defaults, where it has any.
-        at_least, more_than, at_most: bounds of the values of its keys.
+        at_least, more_than, at_most, one_of: what the values of its keys may be.
         accepted_keys: keys, with their defaults, that published command lines give and nothing reads.
         published_keys: published keys that are spelt otherwise here, and ours.
         checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.
+        by_steps: whether it learns by steps over batches; if not, `run_epoch` is its own, and the last
+            epoch is the only one.
         views: how many augmented views of a training image a step takes.
+        training_classes: SUBSAMPLE_CLASSES of what is trained on, where that is not what is tested.
         model_class: how logits come about.
     and overrides `build_template` and `build_learner`, and what else differs from CoOp's way: see
     docs/add_a_method.md.
@@ -66,8 +68,11 @@ class PromptTrainer(SavedTraining):
     at_least: ClassVar[Mapping[str, float]] = {}
     more_than: ClassVar[Mapping[str, float]] = {}
     at_most: ClassVar[Mapping[str, float]] = {}
+    one_of: ClassVar[Mapping[str, Sequence[str]]] = {}
     learns = True
+    by_steps = True
     views = 1
+    training_classes = ""
     model_class: type[PromptedCLIP] = PromptedCLIP
 
     # -- what a method says -------------------------------------------------------------------------
@@ -88,6 +93,9 @@ class PromptTrainer(SavedTraining):
     def build_teacher(self) -> Callable[[Sequence[str]], Tensor] | None:
         """What gives the teacher's normalised text features of class names."""
         templates = self.teacher_templates()
+        longest = max(self.dm.dataset.classnames, key=len)
+        for template in templates:  # it asks on first use, when files have been written
+            PromptTemplate(template).layout([longest])
         return TextTeacher(templates, self.clip_in_fp32) if templates else None
 
     def parameter_groups(self) -> list[dict[str, Any]] | None:
@@ -140,40 +148,43 @@ class PromptTrainer(SavedTraining):
                 f"DATALOADER.K_TRANSFORMS is {cfg.DATALOADER.K_TRANSFORMS}: {type(self).__name__} "
                 f"takes {self.views} view(s) of a training image; set it to {self.views}"
             )
-
         for node, defaults in self.nodes().items():
-            self._check_bounds(node, options(cfg, node, defaults))
+            check_values(type(self), node, options(cfg, node, defaults))
 
-    def _check_bounds(self, node: str, values: Mapping[str, Any]) -> None:
-        checks = {"at_least": operator.ge, "more_than": operator.gt, "at_most": operator.le}
-        for kind, holds in checks.items():
-            # a method keeps to the bounds of those that it is built on
-            for key, bound in ChainMap(
-                *(vars(base).get(kind, {}) for base in type(self).__mro__)
-            ).items():
-                if key in values and not holds(values[key], bound):
-                    raise InputError(
-                        f"TRAINER.{node}.{key} is {values[key]}: expected {kind.replace('_', ' ')} "
-                        f"{bound}"
-                    )
+    def expect(self, key: str, holds: bool, expected: str) -> None:
+        """Refuse the value of a key of the method's own node, unless something holds.
+
+        Raises:
+            InputError: it does not; names the key, its value, and what was expected.
+        """
+        if not holds:
+            raise refused(self.node, key, self.options[key], expected)
 
     def build_data_loader(self) -> None:
+        self.load_backbone()
         super().build_data_loader()
         seed_loaders(self)
 
+    def load_backbone(self) -> None:
+        """Load the frozen CLIP, which comes before the data: it may say what images it takes.
+
+        `cfg` then says what is computed; `given_cfg`, as it was given, tells runs apart.
+        """
+        print(f"Loading CLIP (backbone: {self.cfg.MODEL.BACKBONE.NAME})")
+        self.clip = self._load_clip()
+        for note in self.clip.notes:
+            print(f"note: {note}")
+        self.given_cfg, self.cfg = self.cfg, image_input.fitted(self.cfg, self.clip)
+
+    def _load_clip(self) -> CLIP:
+        backbone = self.cfg.MODEL.BACKBONE
+        return load_clip(backbone.NAME, backbone.get("ACTIVATION", ""))
+
     def build_model(self) -> None:
-        cfg = self.cfg
+        cfg, clip = self.cfg, self.clip
         self.precision = resolve_precision(self.options.PREC, self.device)
-        print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
-        clip = load_clip(cfg.MODEL.BACKBONE.NAME)
         self.curves = Curves()
         self.periodic_tests: PeriodicTests | None = None
-        if tuple(cfg.INPUT.SIZE) != (clip.resolution, clip.resolution):
-            raise InputError(
-                f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but {cfg.MODEL.BACKBONE.NAME} takes images of "
-                f"{clip.resolution} x {clip.resolution}: set INPUT.SIZE to "
-                f'"({clip.resolution}, {clip.resolution})"'
-            )
         names = list(self.dm.dataset.classnames)
         self.teacher = self.build_teacher()
         learner = self.build_learner(clip, names)
@@ -189,11 +200,25 @@ class PromptTrainer(SavedTraining):
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
             self.register_model(self.checkpoint_name, learner, self.optim, self.sched)
 
+    def model_on(self, dataset: str) -> PromptedCLIP:
+        """The model as it would be on another dataset, whose template and teacher may be others, with
+        what is learned shared.
+
+        Args:
+            dataset: registered name.
+        """
+        there = copy.copy(self)
+        there.cfg = self.cfg.clone()
+        there.cfg.defrost()
+        there.cfg.DATASET.NAME = dataset
+        there.teacher = there.build_teacher()
+        return self.model.asked_otherwise(there.build_template(), there.teacher)
+
     def clip_in_fp32(self) -> CLIP:
         """The frozen CLIP with the stored weights in fp32, whatever the precision."""
         if self.precision.weights == torch.float32:
             return self.model.clip
-        return load_clip(self.cfg.MODEL.BACKBONE.NAME).to(self.device)
+        return self._load_clip().to(self.device)
 
     # -- training -----------------------------------------------------------------------------------
 
@@ -203,10 +228,22 @@ class PromptTrainer(SavedTraining):
                 f"{self.cfg.DATASET.NAME} has test images, but no training images: it can be tested "
                 "on (--eval-only), not trained on. Add training images to train"
             )
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and self._validates_on_test():
+            print(
+                "TEST.FINAL_MODEL best_val: the epoch is kept that is best on the *test* images, so "
+                "that accuracy on them is optimistic; last_step takes the last epoch"
+            )
         self.trains = True
-        run_folder.begin(self.cfg, "training", self.dm.dataset)
+        run_folder.begin(self.given_cfg, "training", self.dm.dataset)
         super().before_train()
+        if not self.by_steps:
+            self.start_epoch = max(self.start_epoch, self.max_epoch - 1)
         self.curves.resume(self.resumed_from, self.start_epoch)
+
+    def _validates_on_test(self) -> bool:
+        """As with datasets that have no validation images of their own, such as ImageNet."""
+        dataset = self.dm.dataset
+        return self.val_loader is self.test_loader or dataset.val is dataset.test
 
     def before_epoch(self) -> None:
         super().before_epoch()
@@ -286,6 +323,13 @@ class PromptTrainer(SavedTraining):
         with self.precision.autocast():
             return self.model(input)
 
+    def logits_of(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits (B, C) and labels (B,) of the images of a split, batch by batch."""
+        loader = self.val_loader if split == "val" else self.test_loader
+        for batch in tqdm(loader, desc=split, disable=None, leave=False):
+            images, labels = self.parse_batch_test(batch)
+            yield self.model_inference(images), labels
+
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
         """Evaluate a split ("test" or "val"), write results.json, and return the first metric."""
@@ -299,13 +343,11 @@ class PromptTrainer(SavedTraining):
                 f"to {' or '.join(there)}"
             )
         if not self.trains:
-            run_folder.begin(self.cfg, "test", self.dm.dataset, [split])
-        loader = self.val_loader if split == "val" else self.test_loader
+            run_folder.begin(self.given_cfg, "test", self.dm.dataset, [split])
         print(f"Evaluate on the *{split}* set")
         total, start = 0, time.perf_counter()
-        for batch in tqdm(loader, desc=split, disable=None, leave=False):
-            images, labels = self.parse_batch_test(batch)
-            self.evaluator.process(self.model_inference(images), labels)
+        for logits, labels in self.logits_of(split):
+            self.evaluator.process(logits, labels)
             total += len(labels)
         metrics = self.evaluator.evaluate()
         for name, value in metrics.items():

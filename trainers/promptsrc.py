@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prompting.averaging import GaussianAverage
-from prompting.errors import InputError
 
 from . import templates
 from .ivlp import IVLP
@@ -26,9 +25,6 @@ class PromptSRC(IVLP):
     by batch times classes. After training the prompts are their Gaussian-weighted average over epochs
     (section 3.2.2), and the teacher's text features are averaged over 60 templates (section 3.2.3).
     GPA False and TEACHER_TEMPLATES 1 leave the last two out, as in the paper's ablation (table 1).
-
-    Raises:
-        ValueError: TEACHER_TEMPLATES is not within 1 to 60.
     """
 
     node = "PROMPTSRC"
@@ -48,12 +44,9 @@ class PromptSRC(IVLP):
     more_than = {"GPA_STD": 0}
 
     def teacher_templates(self) -> Sequence[str]:
-        count = self.options.TEACHER_TEMPLATES
-        if not 1 <= count <= len(templates.TEACHER):
-            raise InputError(
-                f"TRAINER.{self.node}.TEACHER_TEMPLATES is {count}: expected 1 to "
-                f"{len(templates.TEACHER)}, the first so many of the teacher's templates"
-            )
+        count, most = self.options.TEACHER_TEMPLATES, len(templates.TEACHER)
+        expected = f"1 to {most}, the first so many of the teacher's templates"
+        self.expect("TEACHER_TEMPLATES", 1 <= count <= most, expected)
         return templates.TEACHER[:count]
 
     def build_model(self) -> None:

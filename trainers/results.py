@@ -135,7 +135,7 @@ def write_results(trainer: Any, split: str, total: int, metrics: Mapping[str, fl
         "epoch": trainer.epoch + 1,
         "total": total,
         "metrics": {name: float(value) for name, value in metrics.items()},
-        "config": used_config(cfg),
+        "config": used_config(trainer.given_cfg),
     }
     text = json.dumps(results, indent=2)
     write_atomically(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import filelock
 import yaml
+from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.checkpoints import BEST_FILE
@@ -139,17 +140,29 @@ def begin(cfg: CfgNode, kind: Kind, dataset: Any, parts: Sequence[str] = PARTS) 
     _held[folder.resolve()].begun = True
 
 
-def changed_pictures(cfg: CfgNode) -> list[str]:
+def changed_pictures(cfg: CfgNode, parts: Sequence[str] = PARTS) -> list[str]:
     """How the pictures that this configuration has now differ from those that the run in its folder is
     of; [] where they do not, or where that run is older than the record of pictures.
+
+    Args:
+        cfg: the run's configuration.
+        parts: those to compare.
 
     Raises:
         InputError: the dataset cannot be built.
     """
-    recorded = _read_record(Path(cfg.OUTPUT_DIR)).get("pictures", {})
+    kept = _read_record(Path(cfg.OUTPUT_DIR)).get("pictures", {})
+    recorded = {part: pictures for part, pictures in kept.items() if part in parts}
     if not recorded:
         return []
-    return pictures.differences(recorded, pictures.of_configuration(cfg, tuple(recorded)))
+    present = pictures.of_configuration(cfg, tuple(recorded))
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    if "train_x" in recorded and (classes := getattr(trainer, "training_classes", "")):
+        trained_on = cfg.clone()
+        trained_on.defrost()
+        trained_on.DATASET.SUBSAMPLE_CLASSES = classes
+        present = {**present, **pictures.of_configuration(trained_on, ("train_x",))}
+    return pictures.differences(recorded, present)
 
 
 def release(cfg: CfgNode) -> None:

@@ -58,15 +58,22 @@ class SavedTraining(TrainerX):
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint and the model it is loaded into must have in common."""
+        return self._identity_of(self.model)
+
+    def _identity_of(self, model: PromptedCLIP) -> dict[str, Any]:
         return {
             "method": type(self).__name__,
-            "backbone": self.model.clip.fingerprint,
-            "earlier_backbone": self.model.clip.earlier_fingerprint,
-            **self.model.template.describe(),
-            **self.model.prompt_learner.describe(),
+            "backbone": model.clip.fingerprint,
+            "earlier_backbone": model.clip.earlier_fingerprint,
+            **model.template.describe(),
+            **model.prompt_learner.describe(),
             # contexts of one class mean nothing to another
-            **({"classnames": self.model.names} if self.model.template.class_specific else {}),
+            **({"classnames": model.names} if model.bound_to_classes else {}),
         }
+
+    def model_on(self, dataset: str) -> PromptedCLIP:
+        """The model as it would be on another dataset, with what is learned shared."""
+        raise NotImplementedError
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
         path = Path(directory, self.checkpoint_name)
@@ -82,16 +89,18 @@ class SavedTraining(TrainerX):
                 "format": checkpoints.FORMAT,
                 **self.identity,
                 "backbone_name": self.cfg.MODEL.BACKBONE.NAME,
+                "backbone_activation": self.cfg.MODEL.BACKBONE.get("ACTIVATION", ""),
                 "dataset": self.cfg.DATASET.NAME,
                 "classnames": list(self.model.trained_classes),
                 "config": used_config(self.cfg),
                 "final": epoch + 1 == self.max_epoch and not model_name,
             },
         }
-        checkpoints.save(path / name, checkpoint)
-        print(f"Checkpoint saved to {path / name}")
+        # before the checkpoint, which says that nothing is left to do
         if checkpoint["header"]["final"]:
             checkpoints.save_prompts(path / checkpoints.SHARED_FILE, checkpoint)
+        checkpoints.save(path / name, checkpoint)
+        print(f"Checkpoint saved to {path / name}")
         if is_best:
             checkpoints.save(path / checkpoints.BEST_FILE, checkpoint)
 
@@ -125,16 +134,18 @@ class SavedTraining(TrainerX):
         Raises:
             checkpoints.CheckpointError: it was made for something else, or means something else here.
         """
-        header = checkpoint.get("header")
+        header, model = checkpoint.get("header"), self.model
         if header is not None:
-            checkpoints.check_header(path, header, self.identity)
-            self.model.trained_classes = header["classnames"]
+            if (dataset := header.get("dataset", self.cfg.DATASET.NAME)) != self.cfg.DATASET.NAME:
+                model = self.model_on(dataset)
+            checkpoints.check_header(path, header, self._identity_of(model))
+            model.trained_classes = self.model.trained_classes = header["classnames"]
         elif self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
             self.model.trained_classes = []  # published files do not say; halves are the protocol's
         self.model.prompt_learner.fit_classes(len(self.model.trained_classes))
         self.learned.load(path, checkpoint["state_dict"], ours=header is not None)
         if saved := checkpoint.get("probe"):
-            now = probe(self.model, self.precision.name, saved["classnames"])
+            now = probe(model, self.precision.name, saved["classnames"])
             check_probe(path, saved, now)
 
     def resume_model_if_exist(self, directory) -> int:
@@ -162,6 +173,10 @@ class SavedTraining(TrainerX):
         elif final.is_file():
             self.load_learned(final, checkpoints.load(final))
             done, self.epoch = self.max_epoch, self.max_epoch - 1
+            if not (folder / checkpoints.NEWEST).is_file() and folder.parent == Path(
+                self.output_dir
+            ):
+                checkpoints.make_newest(final)  # killed just before it
             print(f"{final} is finished: nothing is left to train")
         else:
             return 0
@@ -191,5 +206,5 @@ class SavedTraining(TrainerX):
         self.optim.load_state_dict(state["optimizer"])
         resume.restore_scheduler(self.sched, state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
-        self.best_result = state["best_result"]
+        self.best_result = float(state["best_result"])
         resume.set_random_state(state["random"])

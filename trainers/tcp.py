@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from prompting.backbone import CLIP
 from prompting.class_prompts import PromptTemplate
-from prompting.errors import InputError
 from prompting.learner import DeepPrompts, PromptLearner
 from prompting.prompted_clip import PromptedCLIP
 from prompting.steering import TextSteering
@@ -105,10 +104,12 @@ class TCP(KgCoOp):
         return PromptTemplate(self.options.PROMPT_TEMPLATE or own, self.options.N_CTX)
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
-        layer, layers = self.options.LAYER, clip.text.layers
-        if not 0 <= layer < layers:
-            raise InputError(
-                f"TRAINER.{self.node}.LAYER is {layer}, and the text encoder has {layers} layers: "
-                f"expected 0 to {layers - 1}, counted from 0"
-            )
+        layer, last = self.options.LAYER, clip.text.layers - 1
+        self.expect("LAYER", 0 <= layer <= last, f"0 to {last}, layers of the text encoder")
+        words = self.options.CTX_INIT.split()
+        self.expect(
+            "CTX_INIT",
+            len(words) in (0, self.options.N_CTX),
+            f"as many words as N_CTX says, {self.options.N_CTX}, or none",
+        )
         return ClassAwarePrompts(self.starting_context(clip), clip.embed_dim, layer)

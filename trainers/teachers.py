@@ -9,7 +9,7 @@ from prompting import checkpoints, prompted_teacher
 from prompting.errors import InputError
 from prompting.prompted_teacher import PromptedTeacher
 
-from . import templates
+from . import image_input, templates
 
 if TYPE_CHECKING:
     from .prompt_trainer import PromptTrainer
@@ -34,19 +34,21 @@ def find_teacher(trainer: PromptTrainer, method: type[PromptTrainer]) -> Prompte
     given, backbone = trainer.options.TEACHER, trainer.options.TEACHER_NAME
     names = list(trainer.dm.dataset.classnames)
     if given == ZERO_SHOT:
-        backbone = backbone or trainer.cfg.MODEL.BACKBONE.NAME
+        student = trainer.cfg.MODEL.BACKBONE
+        same = backbone in ("", student.NAME)
         template = templates.of_dataset(trainer.cfg.DATASET.NAME)
-        teacher = prompted_teacher.zero_shot(backbone, template, names)
+        teacher = prompted_teacher.zero_shot(
+            backbone or student.NAME, template, names, student.get("ACTIVATION", "") if same else ""
+        )
     else:
         path = _file_of(given, method.checkpoint_name)
         if not path.is_file():
             raise InputError(_missing(trainer, method))
         teacher = prompted_teacher.from_file(path, backbone, names, method.published_unused)
-    size = (teacher.model.clip.resolution,) * 2
-    if size != tuple(trainer.cfg.INPUT.SIZE):
+    for key, value in image_input.differences(trainer.cfg, teacher.model.clip):
         raise InputError(
-            f"the teacher takes images of {size}, and INPUT.SIZE is {tuple(trainer.cfg.INPUT.SIZE)}: "
-            "teacher and student see the same images, so that their backbones must agree"
+            f"the teacher needs INPUT.{key} {value}, which is {trainer.cfg.INPUT[key]} here: teacher "
+            "and student see the same images, so that their backbones must agree"
         )
     trainer.precision.cast(teacher.model.clip.image)
     teacher.model.to(trainer.device)

@@ -20,12 +20,6 @@ from .teachers import find_teacher
 
 NOT_RANDOM = ("center_crop", "instance_norm", "normalize")
 
-_ON_TEST = (
-    "TEST.FINAL_MODEL best_val: as in the published code the epoch is kept that is best on the *test* "
-    "images of these classes, so that accuracy on them is optimistic. TEST.FINAL_MODEL last_step "
-    "takes the last epoch, SELECT_ON_TEST False selects on validation images"
-)
-
 
 class UnlabeledTrainer(DeepPromptTrainer):
     """What such methods have in common.
@@ -37,6 +31,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
     """
 
     teacher_method: ClassVar[type[PromptTrainer]]
+    training_classes = "all"
     teacher: PromptedTeacher
     kept: Tensor | None = None
 
@@ -44,7 +39,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
         return find_teacher(self, self.teacher_method)
 
     def before_train(self) -> None:
-        everything = data_manager(self, "all")
+        everything = data_manager(self, self.training_classes)
         self.train_loader_x = everything.train_loader_x
         self.kept = self._features_of_all(self.train_loader_x.dataset)
         seed_loaders(self)
@@ -55,7 +50,10 @@ class UnlabeledTrainer(DeepPromptTrainer):
         print(f"Training on the {len(images)} images of all classes, without labels")
         if self.options.SELECT_ON_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
             self.val_loader = self.test_loader
-            print(_ON_TEST)
+            print(
+                f"Validating on the test images, as the published code does; TRAINER.{self.node}."
+                "SELECT_ON_TEST False validates on validation images"
+            )
         super().before_train()
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ def build_without_data(cfg: CfgNode, names: Sequence[str]) -> PromptTrainer:
     registered = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
 
     def build_data_loader(self) -> None:
+        self.load_backbone()
         self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=list(names)))
         self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
         self.num_classes, self.lab2cname = len(names), dict(enumerate(names))

@@ -7,7 +7,7 @@ format of that file stands in docs/add_a_method.md; nothing here knows a method 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -101,7 +101,7 @@ class Setting:
         evaluation_folder: template of the output folder of tests on another dataset.
         trained_on: "source", or "target" where cross-dataset transfer trains on every target.
         teacher: what must be trained first.
-        notes: to be said when a run is made.
+        notes: for the log of a run; {dataset} stands for its name.
     """
 
     config: str
@@ -202,6 +202,7 @@ class Method:
         reported_as: its name in the file of published figures.
         saw: what it saw beside labelled training images, for reports.
         transductive: it saw images of what it is tested on, so that no ranking has it.
+        protocols: those that it can serve; empty for all.
         rules: what holds where; those that fit are laid over each other in their order.
         scripts: published scripts with arguments of their own.
         ablation_title, ablation: its ablation on base-to-new, by the paper's name of each row.
@@ -215,6 +216,7 @@ class Method:
     reported_as: str = ""
     saw: str = ""
     transductive: bool = False
+    protocols: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     scripts: Mapping[str, OwnScript] = field(default_factory=dict, hash=False)
     ablation_title: str = ""
@@ -266,6 +268,10 @@ class Method:
         values = content.get(node) if isinstance(content, dict) else None
         return values.get(key) if isinstance(values, dict) else None
 
+    def serves(self, protocol: str) -> bool:
+        """Whether it can be run under a protocol."""
+        return not self.protocols or TRAINED_AS.get(protocol, protocol) in self.protocols
+
     def setting(
         self,
         protocol: str,
@@ -284,9 +290,15 @@ class Method:
             options: values by configuration key, instead of the published ones.
 
         Raises:
-            UsageError: the papers have no configuration for it, and none was given.
+            UsageError: the method cannot serve the protocol, or the papers have no configuration for it
+                and none was given.
         """
         protocol = TRAINED_AS.get(protocol, protocol)
+        if not self.serves(protocol):
+            raise UsageError(
+                f"{self.name} cannot serve {protocol}: it knows no class but those it was trained on, "
+                f"and serves {', '.join(self.protocols)}"
+            )
         rules = [rule for rule in self.rules if rule.fits(protocol, dataset, shots)]
         config = config or self._published_config(protocol, rules)
         values: dict[str, Any] = {"shots": SHOTS, "folder": FOLDERS[protocol]}
@@ -334,6 +346,20 @@ class Method:
             if "config" in rule.values and (not rule.protocols or protocol in rule.protocols)
         }
 
+    def notes(
+        self, protocol: str, datasets: Iterable[str], shots: int = SHOTS, config: str = ""
+    ) -> list[str]:
+        """What is to be said of the settings on some datasets, each once; as for `setting`."""
+        datasets, said = list(datasets), {}
+        every = "each dataset" if len(datasets) > 1 else "".join(datasets)
+        for dataset in datasets:
+            for note in self.setting(protocol, dataset, shots, config).notes:
+                said.setdefault(note, []).append(dataset)
+        return [
+            note.format(dataset=every if named == datasets else ", ".join(named))
+            for note, named in said.items()
+        ]
+
     def templates(self) -> list[str]:
         """The templates of output folders that differ from most papers'."""
         keys = ("folder", "evaluation_folder")
@@ -357,9 +383,7 @@ def _rule(content: Any, where: str) -> Rule:
     conditions = {"protocol": (str, list), "dataset": (str, list), "shots": (int, list)}
     given = _checked(content.pop("for", {}), conditions, f"{where}, for")
     fits = {key: _listed(value) for key, value in given.items()}
-    for protocol in fits.get("protocol", ()):
-        if protocol not in FOLDERS:
-            raise settings.closest(f"protocol that trains ({where})", str(protocol), tuple(FOLDERS))
+    _protocols(fits.get("protocol", ()), where)
     for dataset in fits.get("dataset", ()):
         if dataset not in (*settings.dataset_names(), "other"):
             raise settings.closest(f"dataset ({where})", str(dataset), settings.dataset_names())
@@ -370,6 +394,13 @@ def _rule(content: Any, where: str) -> Rule:
         given = _checked(content["teacher"], teacher, f"{where}, teacher")
         _required(given, ("method", "option"), f"{where}, teacher")
     return Rule(fits.get("protocol", ()), fits.get("dataset", ()), fits.get("shots", ()), content)
+
+
+def _protocols(names: Iterable[Any], where: str) -> tuple[str, ...]:
+    for name in names:
+        if name not in FOLDERS:
+            raise settings.closest(f"protocol that trains ({where})", str(name), tuple(FOLDERS))
+    return tuple(names)
 
 
 def _required(content: Mapping[str, Any], keys: Collection[str], where: str) -> None:
@@ -406,6 +437,7 @@ def find(name: str) -> Method:
         "reported_as": str,
         "saw": str,
         "transductive": bool,
+        "protocols": list,
         "settings": list,
         "scripts": dict,
         "ablation": dict,
@@ -423,6 +455,7 @@ def find(name: str) -> Method:
         reported_as=content.get("reported_as", name),
         saw=content.get("saw", ""),
         transductive=content.get("transductive", False),
+        protocols=_protocols(content.get("protocols", ()), f"{path}, protocols"),
         rules=tuple(
             _rule(each, f"{path}, setting {number}")
             for number, each in enumerate(content.get("settings", []), start=1)
@@ -449,11 +482,12 @@ def names() -> tuple[str, ...]:
 
 
 def available(protocol: str, config: str) -> tuple[str, ...]:
-    """The methods that have this configuration, or for "" a published one for the protocol."""
+    """The methods that serve a protocol and have this configuration, or for "" a published one."""
     return tuple(
         name
         for name in names()
-        if (config in find(name).configs() if config else find(name).published_configs(protocol))
+        if find(name).serves(protocol)
+        and (config in find(name).configs() if config else find(name).published_configs(protocol))
     )
 
 

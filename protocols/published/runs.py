@@ -49,6 +49,7 @@ class Run:
         weights: a folder of given weights to test instead.
         teacher: the training run that this one learns from.
         teacher_option: the key that receives the teacher's output folder.
+        notes: what its log should say of its settings.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Run:
     weights: str = ""
     teacher: Run | None = None
     teacher_option: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         methods.find(self.method).config_path(self.config)  # raises UsageError for an unknown one
@@ -104,6 +106,7 @@ class Run:
         config = methods.find(self.method).config_path(self.config).relative_to(settings.ROOT)
         arguments += [f"--config-file={config}"]
         arguments += [f"--output-dir={environment.output / self.folder}"]
+        arguments += [f"--note={note}" for note in self.notes]
         if environment.backbone:
             arguments += [f"--backbone={environment.backbone}"]
         if environment.precision:
@@ -135,8 +138,6 @@ def _training(
     method: str, dataset: str, seed: int, setting: Setting, classes: str = "all", phase: str = ""
 ) -> Run:
     """The training run of a setting, without its teacher."""
-    for note in setting.notes:
-        print(note.format(dataset=dataset))
     named = {"method": method, "dataset": dataset, "seed": seed, "phase": phase}
     return Run(
         method,
@@ -145,6 +146,7 @@ def _training(
         setting.config,
         setting.fill(setting.folder, **named),
         (*_data(setting.shots, classes), *setting.pairs()),
+        notes=tuple(note.format(dataset=dataset) for note in setting.notes),
     )
 
 

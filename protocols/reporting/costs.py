@@ -71,36 +71,46 @@ def _learned_numbers(path: Path) -> int:
         raise ReportError(f"{path} cannot be read: {error}. {ADVICE}") from error
 
 
-FULL_SIZE = "ViT-B/16"
 _COLUMNS = {
-    "learned": ("learned_parameters", "learned numbers", 1, 0),
-    "file": ("file_bytes", "file (KB)", 1e3, 0),
-    "step": ("step_seconds_{}_equal_batch", "step (s)", 1, 2),
-    "memory": ("peak_memory_{}_equal_batch", "memory (MB)", 1e6, 0),
+    "learned_parameters": ("learned numbers", 1, 0),
+    "file_bytes": ("file (KB)", 1e3, 0),
+    "step_seconds_50_equal_batch": ("step (s)", 1, 2),
+    "peak_memory_50_equal_batch": ("memory (MB)", 1e6, 0),
 }
-"""Column of the file of benchmarks by number of classes, title, divisor and decimals, by name."""
+"""Title, divisor and decimals by column of the file of benchmarks."""
 
 
-def costs_of_benchmarks(path: Path, classes: int, precision: str) -> list[Cost]:
-    """The same from a CSV file of benchmarks, steps at one batch for all methods, of one number of
-    classes and one precision.
+def costs_of_benchmarks(path: Path) -> list[Cost]:
+    """The same, step time and memory at the size of ViT-B/16, as far as benchmarks have them.
+
+    Args:
+        path: the file that `benchmarks.methods` writes.
 
     Raises:
-        ReportError: there is no such file, it is another one, or it has no such number of classes.
+        ReportError: there is no such file, or it is another one.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["precision"] == precision]
-        return [
+            rows = {row["method"]: row for row in csv.DictReader(file)}
+        costs = [
             Cost(
-                f"full-size-{name}",
-                f"{FULL_SIZE} {title}",
-                {row["method"]: float(row[column.format(classes)]) / unit for row in rows},
+                f"full-size-{column.partition('_')[0]}",
+                f"ViT-B/16 {title}",
+                {name: float(row[column]) / unit for name, row in rows.items() if row.get(column)},
                 decimals,
             )
-            for name, (column, title, unit, decimals) in _COLUMNS.items()
+            for column, (title, unit, decimals) in _COLUMNS.items()
         ]
     except (OSError, KeyError, ValueError) as error:
-        raise ReportError(
-            f"{path} is no CSV file of `benchmarks.methods` with {classes} classes ({error})"
-        ) from error
+        raise ReportError(f"{path} is no CSV file of `benchmarks.methods` ({error})") from error
+    return [cost for cost in costs if cost.values]
+
+
+def how_measured(path: Path) -> str:
+    """How the steps of a file of benchmarks were measured, in words."""
+    with open(path, newline="", encoding="utf-8") as file:
+        ways = {
+            f"{row['precision']}, {row['clock']} clock, {row['threads']} threads, {row['device']}": None
+            for row in csv.DictReader(file)
+        }
+    return f"50 classes, one batch for all; {'; '.join(ways)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from ..published import methods
+from ..published import methods, settings
 from ..published.figures import MARKS
 from .blocks import METRICS, Block, Row, make_blocks
 from .statistic import AVERAGE, Statistic, labels, title
@@ -97,21 +97,15 @@ def notes_on_comparison(blocks: Sequence[Block], statistics: Sequence[Statistic]
     rows = {row.name: row for block in blocks for row in block.rows}
     notes += map(note_on_ranking, (row for row in rows.values() if row.transductive))
     names = labels(statistics)
-    incomplete = {
-        names[f.series]: f.missing
-        for f in statistics
-        if f.dataset == AVERAGE and f.mean is None and f.missing
-    }
-    notes += (
-        f"{name} has no average: no result of {_in_short(missing)} (--partial averages what is there)"
-        for name, missing in incomplete.items()
+    incomplete = dict.fromkeys(
+        names[f.series] for f in statistics if f.dataset == AVERAGE and f.mean is None and f.missing
     )
+    if incomplete:
+        notes.append(
+            f"no average of {', '.join(incomplete)}, since results are missing "
+            "(--partial averages what is there)"
+        )
     return [*notes, *notes_on_published(statistics)]
-
-
-def _in_short(missing: Sequence[str], count: int = 4) -> str:
-    more = len(missing) - count
-    return ", ".join(missing[:count]) + (f" and {more} more" if more > 0 else "")
 
 
 def note_on_ranking(row: Row) -> str:
@@ -187,7 +181,19 @@ def _against_paper(protocol: str, name: str, figures: Sequence[Statistic], sprea
     notes += _note_on_spread(figures, spread)
     if saw := methods.find(figures[0].series[0]).saw:
         notes.append(f"saw {saw}")
+    notes += _notes_on_settings(protocol, figures)
     return Table(name, headers, rows, [*notes, *notes_on_published(figures)])
+
+
+def _notes_on_settings(protocol: str, figures: Sequence[Statistic]) -> list[str]:
+    """What is to be said of the published settings, of a series that has them."""
+    method, variant = figures[0].series
+    if variant or method not in methods.names():
+        return []
+    datasets = list(dict.fromkeys(f.dataset for f in figures if f.dataset != AVERAGE))
+    counts = dict.fromkeys(f.shots or settings.SHOTS for f in figures)
+    said = (methods.find(method).notes(protocol, datasets, count) for count in counts)
+    return list(dict.fromkeys(note for notes in said for note in notes))
 
 
 def _rows(statistics: Iterable[Statistic]) -> dict[tuple[str, int], list[Statistic]]:

@@ -223,6 +223,17 @@ def test_pictures_of_more_than_8_bits_are_named(tmp_path, capsys):
     assert "3 images have 16 bits" in capsys.readouterr().out
 
 
+def test_pictures_that_would_fill_the_memory_are_named(tmp_path):
+    """Not by their bytes: enlarged so that the shorter side has 224 pixels, one has two billion."""
+    class_folders(tmp_path / "test", ["cat", "dog"], 1)
+    Image.new("RGB", (40_000, 1)).save(tmp_path / "test/cat/wide.png")
+    report = check_pictures(str(tmp_path))
+    assert len(report.problems) == 1
+    assert "1 images are too large" in report.problems[0]
+    assert "test/cat/wide.png" in report.problems[0]
+    assert report.next_steps == ["Make these images smaller, or cut them."]
+
+
 @pytest.mark.parametrize("decode", [True, False])
 def test_pipe_named_like_an_image_is_named_and_not_waited_for(decode, small_fgvc):
     image = min((small_fgvc / "fgvc_aircraft/images").iterdir())

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY, Datum
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import datasets
-from datasets.draws import draw_shots
+from datasets.draws import draw_shots, draw_shots_of_linear_probe
 from datasets.few_shot import halve_classes
 from datasets.splits import Splits, check_classes, find_missing, read_split
 
@@ -71,6 +72,27 @@ def test_negative_seed_draws_from_the_outer_random_state():
     seeded = draw_shots(items, items, 4, 1, "Test")
     assert [i.impath for i in outer[0]] == [i.impath for i in seeded[0]]
     assert random.getstate() != random.Random(1).getstate()
+
+
+def test_the_linear_probes_draw_is_that_of_its_published_loops():
+    train, val = make_items([9, 20, 5], "train"), make_items([7, 3, 6], "val")
+    train = train[::-1]  # labels are gone through in ascending order, not in that of appearance
+    before = np.random.get_state()[1].tolist()
+    drawn = draw_shots_of_linear_probe(train, val, 5, 2, "Test")
+    assert np.random.get_state()[1].tolist() == before
+    np.random.seed(2)
+    for items, count, found in ((train, 5, drawn[0]), (val, 4, drawn[1])):
+        labels, expected = np.array([item.label for item in items]), []
+        for label in range(3):
+            places = np.where(labels == label)[0]
+            if len(places) >= count:
+                places = np.random.choice(places, size=count, replace=False)
+            expected += [items[place].impath for place in places]
+        assert [item.impath for item in found] == expected
+    np.random.seed(2)
+    outer = draw_shots_of_linear_probe(train, val, 5, -1, "Test")
+    assert [i.impath for i in outer[0]] == [i.impath for i in drawn[0]]
+    assert draw_shots_of_linear_probe(train, None, 5, 2, "Test")[1] is None
 
 
 def test_class_with_fewer_images_than_shots_is_used_as_it_is_and_said_once(capsys):

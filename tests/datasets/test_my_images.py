@@ -24,7 +24,8 @@ from tests.datasets.miniature import class_folders, lines, picture
 def build(shots=-1, subset="all", **options):
     cfg = get_cfg_default()
     datasets.extend_cfg(cfg)
-    cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS, cfg.SEED, cfg.OUTPUT_DIR = "MyImages", shots, 1, ""
+    cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS, cfg.OUTPUT_DIR = "MyImages", shots, ""
+    cfg.SEED = options.pop("SEED", 1)
     cfg.DATASET.SUBSAMPLE_CLASSES = subset
     if output := options.pop("OUTPUT", None):
         output.mkdir()
@@ -187,9 +188,43 @@ def test_folder_without_class_folders(tmp_path):
         build(DIR=tmp_path)
 
 
-def test_train_without_test(two_level):
-    (two_level / "test").rename(two_level / ".hidden")
-    with pytest.raises(FileNotFoundError, match="no test/"):
+def test_train_without_test_is_cut_class_by_class_whatever_the_seed(tmp_path, capsys):
+    class_folders(tmp_path / "train", ["cat", "emu"], 10)
+    drawn = build(DIR=tmp_path, SEED=1), build(DIR=tmp_path, SEED=2)
+    assert "has no test/: of the 20 pictures in train/ 6 are held out for it and 4 for" in (
+        capsys.readouterr().out
+    )
+    for dataset in drawn:
+        parts = [dataset.train_x, dataset.val, dataset.test]
+        assert [Counter(i.classname for i in part) for part in parts] == [
+            {"cat": count, "emu": count} for count in (5, 2, 3)
+        ]
+        assert len({item.impath for part in parts for item in part}) == 20
+        assert [i.impath for i in dataset.test] == [i.impath for i in drawn[0].test]
+
+
+def test_a_given_val_is_kept_where_test_is_held_out(tmp_path, capsys):
+    class_folders(tmp_path / "train", ["cat", "emu"], 10)
+    class_folders(tmp_path / "val", ["cat", "emu"], 1)
+    dataset = build(DIR=tmp_path)
+    assert [len(part) for part in (dataset.train_x, dataset.val, dataset.test)] == [14, 2, 6]
+    assert "6 are held out for it" in capsys.readouterr().out
+
+
+def test_too_few_pictures_to_hold_some_out(tmp_path):
+    class_folders(tmp_path / "train", ["cat", "emu"], 1)
+    with pytest.raises(ValueError, match="'cat' has 1 images, too few to split"):
+        build(DIR=tmp_path)
+    class_folders(tmp_path / "val", ["cat", "emu"], 1)
+    with pytest.raises(ValueError, match="train/ has one picture of cat, emu, too few to hold"):
+        build(DIR=tmp_path)
+
+
+def test_val_alone(two_level):
+    for part in ("train", "test"):
+        (two_level / part).rename(two_level / f".{part}")
+    class_folders(two_level / "val", ["cat", "emu"], 3)
+    with pytest.raises(FileNotFoundError, match="has val/, but neither train/ nor test/"):
         build(DIR=two_level)
 
 

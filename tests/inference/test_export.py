@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -135,14 +137,31 @@ def test_the_command_writes_all_three_and_prints_the_figure(
 def test_a_mistake_is_a_line_and_status_2(
     call, trained: Trained, tmp_path: Path, monkeypatch
 ) -> None:
-    run, onnx = trained("CoCoOp"), tmp_path / "a.onnx"
+    run, onnx, given = trained("CoCoOp"), tmp_path / "out" / "a.onnx", tmp_path / "given"
+    for folder in (onnx.parent, given):
+        folder.mkdir()
+    (given / "gap.txt").write_text("cat\n\ndog\n")
+    (given / "twice.txt").write_text("cat\nCat\n")
+    (checkpoint,) = trained("IVLP").glob("*/model.pth.tar-3")
+    (given / "damaged.tar").write_bytes(checkpoint.read_bytes()[:-900])
+    unfinished = shutil.copytree(trained("IVLP"), given / "unfinished")
+    (next(unfinished.glob("*/checkpoint")).parent / "resume.pth").write_text("")
+    features = onnx.with_name("a.safetensors")
+    before = sorted(tmp_path.rglob("*"))
     mistakes = {
+        (unfinished, "--features", features): "is not finished",
+        (given / "damaged.tar", "--features", features): "damaged.tar",
+        (trained("IVLP"), "--features", onnx.parent): "ends in .safetensors",
+        (trained("IVLP"), "--features", features, "--classes-file", given / "gap.txt"): "line 2 is",
+        (trained("IVLP"), "--features", features, "--classes-file", given / "twice.txt"): (
+            "'cat' and 'Cat' are one"
+        ),
         (
             run,
             "--onnx",
             onnx,
         ): "CoCoOp cannot be exported as one graph: its class features are other",
-        (run, "--features", tmp_path / "a.safetensors"): "class features are other ones",
+        (run, "--features", features): "class features are other ones",
         (run,): "nothing is to be written",
         (run, "--onnx", tmp_path / "a.txt"): "ends in .onnx",
         (run, "--onnx", tmp_path / "no" / "a.onnx"): "there is no folder",
@@ -154,7 +173,12 @@ def test_a_mistake_is_a_line_and_status_2(
         assert (status, out) == (2, "")
         assert says in error
         assert len(error.splitlines()) == 1
-        assert not list(tmp_path.iterdir())
+        assert sorted(tmp_path.rglob("*")) == before
+    # root may write anywhere, so that the system's answer is put in
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)
+        status, _, error = call(trained("IVLP"), "--features", features)
+        assert (status, "no permission to write in" in error) == (2, True)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     status, _, error = call(trained("IVLP"), "--onnx", onnx)
     assert status == 2

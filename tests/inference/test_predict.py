@@ -225,7 +225,13 @@ def damaged(run_folder: Path, folder: Path, name: str) -> Path:
 
 
 def test_a_mistake_is_a_line_and_status_2(
-    call: Call, run: Run, run_folder: Path, trained: Trained, album: Path, tmp_path: Path
+    call: Call,
+    run: Run,
+    run_folder: Path,
+    trained: Trained,
+    album: Path,
+    tmp_path: Path,
+    monkeypatch,
 ) -> None:
     picture = next(album.rglob("ant/*.jpg"))
     (tmp_path / "empty").mkdir()
@@ -289,6 +295,12 @@ def test_a_mistake_is_a_line_and_status_2(
         assert "Traceback" not in error
         assert not printed
         assert sorted(tmp_path.rglob("*")) == before, arguments
+    # root may write anywhere, so that the system's answer is put in
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for flag in ("--csv", "--move-into"):
+        status, _, error = call(run_folder, picture, flag, tmp_path / "new")
+        assert (status, "no permission to write in" in error) == (2, True), error
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_that_may_not_be_listed(monkeypatch, tmp_path: Path) -> None:

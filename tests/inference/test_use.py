@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +41,10 @@ def test_the_commands_run(trained: Trained, pictures: list[Path], tmp_path: Path
     assert (ROOT / "requirements-export.txt").is_file()
     script = script.replace("pip install", "true pip install")
     commands = [line for line in script.splitlines() if "python " in line]
-    assert len(commands) == 11
+    assert len(commands) == 13
     python = f'set -x; python() {{ "{sys.executable}" -W ignore "$@"; }}'
-    given = f"RUN='{trained('PromptSRC')}'; PICTURES='{album}'"
+    run = shutil.copytree(trained("PromptSRC"), tmp_path / "run")
+    given = f"RUN='{run}'; PICTURES='{album}'"
     for name in ("predict.py", "train.py", "inference", "trainers", "prompting", "datasets"):
         (tmp_path / name).symlink_to(ROOT / name)
     done = subprocess.run(
@@ -54,6 +56,8 @@ def test_the_commands_run(trained: Trained, pictures: list[Path], tmp_path: Path
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "logits within" in done.stdout
+    for page in (run / "inspect", tmp_path / "on_new"):
+        assert (page / "index.html").is_file()
     made = {path.name for path in tmp_path.iterdir() if path.is_file() and not path.is_symlink()}
     assert made == {
         *("answers.csv", "answers.json", "flowers.onnx", "flowers.json"),
@@ -65,7 +69,7 @@ def test_the_python_runs(
     trained: Trained, pictures: list[Path], tmp_path: Path, monkeypatch, capsys
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    first, second = blocks("python")
+    first, tsne, onnx = blocks("python")
     run = trained("PromptSRC")
     names: dict = {"run": run, "pictures": pictures}
     exec(first, names)
@@ -77,6 +81,11 @@ def test_the_python_runs(
     assert names["of_pictures"].shape == (9, 64)
     assert names["clip"].classes == ["rose", "tulip"]
 
+    monkeypatch.chdir(tmp_path)
+    exec(tsne, names)
+    assert names["points"].shape == (9, 2)
+    assert Path("map.png").stat().st_size > 5000
+
     class Session:
         def __init__(self, path: str) -> None:
             assert path == "flowers.onnx"
@@ -85,7 +94,6 @@ def test_the_python_runs(
             return [inputs["images"]]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.chdir(tmp_path)
     Path("flowers.json").write_text(json.dumps({"classes": BASE}))
-    exec(second, {"images": np.eye(3, dtype=np.float32)[::-1]})
+    exec(onnx, {"images": np.eye(3, dtype=np.float32)[::-1]})
     assert capsys.readouterr().out == f"{BASE[::-1]}\n"

@@ -14,8 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from prompting import backbone
-from prompting.backbone import load_clip
+from prompting.backbone import load_clip, openai
 from prompting.class_prompts import layout, tokenize
 from prompting.errors import InputError
 from tests import tiny_clip
@@ -68,7 +67,7 @@ def test_openai_names_are_downloaded_with_their_checksum(
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setitem(clip.clip._MODELS, "RN50", f"{address}/{digest}/RN50.pt")
-    monkeypatch.setattr(backbone, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(openai, "CACHE", tmp_path / "cache")
     first = load_clip("RN50")
     server.shutdown()
     server.server_close()

@@ -10,7 +10,8 @@ import torch
 from prompting import sentences
 from prompting.backbone import CLIP, load_clip
 from prompting.errors import InputError
-from prompting.sentences import cache_folder, encode_sentences, sentence_features
+from prompting.feature_cache import cache_folder
+from prompting.sentences import encode_sentences, sentence_features
 from tests import tiny_clip
 
 TEXTS = ["a cat", "a dog that sleeps, on a mat.", "a cat", "x"]

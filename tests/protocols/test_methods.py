@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -17,6 +17,7 @@ from protocols.published.figures import published
 from protocols.published.runs import Environment, table_runs
 from protocols.published.settings import UsageError
 from protocols.reporting.results import find_results
+from protocols.reporting.summary import Selection, summarise
 
 STUDENT = """
 appeared: "2024-03"
@@ -76,14 +77,15 @@ def write(tmp_path, monkeypatch):
     ("dataset", "shots", "weight"),
     [("dtd", 8, "7.0"), ("dtd", 4, "2.5"), ("sun397", 16, "2.5"), ("my_images", 8, "2.5")],
 )
-def test_rules_that_fit_are_laid_over_each_other(dataset, shots, weight, write, capsys):
+def test_rules_that_fit_are_laid_over_each_other(dataset, shots, weight, write):
     write(STUDENT)
     run = runs.few_shot("Student", dataset, shots, 1)
     assert run.folder == f"few_shot/{dataset}/Student/main_{shots}shots/w{weight}/seed1"
     pairs = dict(zip(run.options[::2], run.options[1::2], strict=True))
     assert pairs["TRAINER.STUDENT.WEIGHT"] == weight
     assert pairs["TRAINER.STUDENT.WIDE"] == "False"
-    assert ("my_images has no weight" in capsys.readouterr().out) == (dataset == "my_images")
+    said = ("my_images has no weight of its own",) if dataset == "my_images" else ()
+    assert run.notes == said
 
 
 def test_values_beside_a_configuration_are_its_own(write):
@@ -172,6 +174,32 @@ def test_reports_find_results_in_the_folders_of_the_rules(write, tmp_path):
         assert {r.shots for r in results} <= {0, 8, 16}
 
 
+@pytest.mark.parametrize("protocol", settings.PROTOCOLS)
+@pytest.mark.parametrize("config", ["", settings.BUILTIN])
+def test_reports_find_every_method_in_its_published_folders(protocol, config, tmp_path):
+    """And none of them twice, or under the name of another."""
+    shifted = protocol == "domain_generalization"
+    datasets = ["imagenetv2", "imagenet_r"] if shifted else ["dtd", "sun397"]
+    datasets = ["all"] if config else datasets
+    planned = {}
+    names = methods.ablations() if protocol == "ablation" else methods.names()
+    for name in (name for name in names if methods.find(name).serves(protocol)):
+        # papers do not fix everything; the built-in world has all
+        with nullcontext() if config else suppress(UsageError):
+            runs_ = table_runs(protocol, [name], datasets, [1, 2], [1, 8, 16], config)
+            planned |= {tmp_path / run.folder: run for run in runs_}
+    for run in planned.values():
+        leave_result(tmp_path, run)
+    found = find_results(protocol, tmp_path)
+    assert {r.folder for r in found} == planned.keys()
+    for result in found:
+        run = planned[result.folder]
+        assert (result.method, result.dataset, result.seed) == (run.method, run.dataset, run.seed)
+        assert result.variant == config
+    if protocol == "base2new":
+        assert {"CoOp", "DePTIVLP", "MMRL", "PromptKD", "ZeroshotCLIP"} <= {r.method for r in found}
+
+
 UNDER_ANOTHER_ROOF = """
 settings:
   - for: {protocol: base2new}
@@ -214,6 +242,40 @@ def test_a_folder_of_one_configuration_needs_nothing_else(write, tmp_path):
     assert methods.names()[-1] == "Student"
 
 
+def test_a_method_that_serves_some_protocols_is_refused_the_others(write, capsys):
+    write("protocols: [few_shot]")
+    assert runs.few_shot("Student", "dtd", 4, 1, "main").folder == "dtd/Student/main_4shots/seed1"
+    assert list(launch.scripts_of("Student")) == ["few_shot", "reproduce_few_shot"]
+    assert launch.main(["run.sh", "Student", "base2new_train", "dtd", "1"]) == 2
+    assert "there are: few_shot, reproduce_few_shot" in capsys.readouterr().err
+    for protocol in ("base2new", "domain_generalization"):
+        with pytest.raises(UsageError, match=r"Student cannot serve .* and serves few_shot"):
+            table_runs(protocol, ["Student"], ["dtd"], config="main")
+
+
+def test_the_linear_probe_has_a_row_for_each_draw_and_its_published_figures(tmp_path):
+    names = ["LinearProbeCLIP", "LinearProbeCLIPSameImages", "CoOp"]
+    planned = table_runs("few_shot", names, ["all"], [1], [1, 16])
+    draws = {run.method: "lpclip" in run.options for run in planned}
+    assert draws == {"LinearProbeCLIP": True, "LinearProbeCLIPSameImages": False, "CoOp": False}
+    for run in planned:
+        leave_result(tmp_path, run)
+    statistics = summarise("few_shot", find_results("few_shot", tmp_path), Selection(seeds=[1]))
+    averages = {
+        (f.series, f.shots): f.published and f.published.value
+        for f in statistics
+        if f.dataset == "average"
+    }
+    assert averages == {
+        (("LinearProbeCLIP", ""), 1): 45.83,
+        (("LinearProbeCLIP", ""), 16): 78.79,
+        (("LinearProbeCLIPSameImages", ""), 1): None,
+        (("LinearProbeCLIPSameImages", ""), 16): None,
+        (("CoOp", ""), 1): 67.56,
+        (("CoOp", ""), 16): 79.89,
+    }
+
+
 def test_the_small_clip_alone_is_asked_for_by_name(write, tmp_path):
     """Taken unasked it would train on a paper's source, and reports would look for the built-in one."""
     write("")
@@ -241,6 +303,7 @@ def test_the_small_clip_alone_is_asked_for_by_name(write, tmp_path):
         ("settings: [{for: {protocols: base2new}}]", "did you mean 'protocol'"),
         ("settings: [{for: {protocol: base2nw}}]", "did you mean 'base2new'"),
         ("settings: [{for: {dataset: dtdd}}]", "did you mean 'dtd'"),
+        ("protocols: [fewshot]", "did you mean 'few_shot'"),
         ("settings: [{trained_on: sources}]", "neither source nor target"),
         ("settings: [{teacher: {method: PromptSRC}}]", "lacks option"),
         ("settings: [{config: main, folder: '{dataset}/{WIDTH}'}]", "cannot be filled"),

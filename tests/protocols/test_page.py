@@ -77,6 +77,14 @@ def test_the_comparison_as_text(output, capsys):
     assert r"\textbf{77.00 ± 0.82}" in text
 
 
+def test_reports_say_what_was_set_for_single_datasets_or_chosen_on_test_images(output, capsys):
+    for method in ("PromptKD", "PromptSRC"):
+        text = printed(capsys, "base2new", output, "--methods", method)
+        chosen = "as published, the epoch is kept that is best on the test images" in text
+        assert chosen == (method == "PromptKD")
+        assert ("KD_WEIGHT 200 for dtd is" in text) == (method == "PromptKD")
+
+
 def test_any_subset_stands_beside_the_published_figures(output, capsys):
     text = printed(capsys, "base2new", output, "--brief", "--methods", "PromptSRC", "CoOp")
     rows = [line for line in text.splitlines() if line.startswith("dtd")]

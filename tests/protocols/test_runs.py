@@ -61,12 +61,12 @@ def test_epochs_of_few_shot_coop(shots, dataset, epochs):
 @pytest.mark.parametrize(
     ("dataset", "gaussian"), [("sun397", (30, 30)), ("eurosat", (45, 5)), ("my_images", (30, 30))]
 )
-def test_few_shot_averaging_depends_on_the_dataset(dataset, gaussian, capsys):
+def test_few_shot_averaging_depends_on_the_dataset(dataset, gaussian):
     run = runs.few_shot("PromptSRC", dataset, 1, 1)
     cfg = train.configure(train.parse_arguments(run.arguments(HERE)))
     node = cfg.TRAINER.PROMPTSRC
     assert gaussian == (node.GPA_MEAN, node.GPA_STD)
-    assert ("30/30" in capsys.readouterr().out) == (dataset == "my_images")
+    assert any("30/30" in note for note in run.notes) == (dataset == "my_images")
 
 
 def test_a_test_loads_the_last_epoch_of_its_training_run():
@@ -142,3 +142,12 @@ def test_the_ablation_shares_its_ends_with_base_to_new():
 def test_what_does_not_exist_is_refused_with_the_nearest(arguments, says):
     with pytest.raises(UsageError, match=says):
         [run.arguments(HERE) for run in table_runs(*arguments)]
+
+
+def test_all_methods_are_those_that_have_the_configuration():
+    builtin = table_runs("base2new", ["all"], ["dtd"], [1], config="builtin")
+    serving = {name for name in methods.names() if methods.find(name).serves("base2new")}
+    assert {run.method for run in builtin} == serving
+    published = {run.method for run in table_runs("few_shot", ["all"], ["dtd"], [1], [4])}
+    assert {"CoOp", "ZeroshotCLIP"} <= published < set(methods.names())
+    assert "IVLP" not in published  # its paper has no few-shot results

@@ -129,7 +129,7 @@ def test_missing_seeds_are_named_and_refused_in_averages(tmp_path, capsys):
     assert report.main(["base2new", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "dtd: no result of seed 2" in out
-    assert "PromptSRC has no average: no result of dtd 2, eurosat 2, eurosat 3 (--partial" in out
+    assert "no average of PromptSRC, since results are missing (--partial" in out
     assert report.main(["base2new", str(tmp_path), "--partial", "--brief"]) == 0
     average = next(
         line for line in capsys.readouterr().out.splitlines() if line.startswith("average")
@@ -282,7 +282,8 @@ def test_training_curves_have_a_figure_a_series_and_a_row_a_dataset(tmp_path):
             folder = write(tmp_path, seed, dataset=dataset) / f"seed{seed}"
             curves = {"epochs": epochs, "tests": tested}
             (folder / "curves.json").write_text(json.dumps(curves))
-    (plot,) = training_plots(find_results("base2new", tmp_path))
+    plot, weights = training_plots(find_results("base2new", tmp_path))
+    assert weights.name == "averaging-weights"
     assert plot.name == "training-PromptSRC-published-16shots"
     losses, accuracies, others, nothing = plot.figure.axes
     assert [losses.get_title(), others.get_title()] == ["dtd, 2 seeds", "eurosat, 2 seeds"]

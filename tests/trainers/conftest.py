@@ -49,6 +49,8 @@ METHODS = {
     if issubclass(trainer := TRAINER_REGISTRY.get(name), PromptTrainer)
 }
 LEARNING = [name for name, trainer in METHODS.items() if trainer.learns]
+STEPPING = [name for name in LEARNING if METHODS[name].by_steps]
+READING = [name for name in LEARNING if METHODS[name].model_class.uses_text]
 
 
 def settings_of(method: str) -> dict[str, str]:
@@ -112,7 +114,8 @@ Trained = Callable[[str], Path]
 @cache
 def teacher_of(data: Path, backbone: Path) -> Path:
     """The folder of a run that others learn from, beside the data."""
-    output = data.parent / f"teacher-{backbone.stem}"
+    # the same name may be that of another backbone in another folder
+    output = data.parent / f"teacher-{backbone.parent.name}-{backbone.stem}"
     settings = {"OPTIM__MAX_EPOCH": "1", "TRAINER__PROMPTSRC__GPA_MEAN": "1"}
     settings["INPUT__SIZE"] = str((load_clip(str(backbone)).resolution,) * 2)
     base = {"DATASET__SUBSAMPLE_CLASSES": "base"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -68,8 +69,8 @@ def test_class_name_that_does_not_fit(run: Run, copied_data: Path) -> None:
 
 
 def test_input_size_that_is_not_the_backbones(run: Run) -> None:
-    with pytest.raises(ValueError, match=r"INPUT.SIZE is \(224, 224\).*takes images of 32 x 32"):
-        run("CoOp", INPUT__SIZE="(224, 224)")
+    with pytest.raises(ValueError, match=r"INPUT.SIZE is \(48, 48\).*takes images of 32 x 32"):
+        run("CoOp", INPUT__SIZE="(48, 48)")
 
 
 def test_output_folder_of_another_configuration(run: Run) -> None:
@@ -142,16 +143,36 @@ def test_text_depth_below_one(run: Run) -> None:
         ("DePTCoOp", "DEPT.HEAD_WEIGHT", "2", "at most 1"),
         ("DePTCoOp", "COOP.N_CTX", "0", "at least 1"),
         ("DePTPromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
+        ("CoPrompt", "COPROMPT.DISTILL", "huber", "one of cosine, mse"),
+        ("TCP", "TCP.LAYER", "4", "0 to 3, layers of the text encoder"),
+        ("TCP", "TCP.CTX_INIT", "a photo", "as many words as N_CTX says, 4, or none"),
+        ("MMRL", "MMRL.REP_LAYERS", "[4, 5]", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "[4, 3]", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "[0, 3]", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "[]", "some of 1 to 4 in rising order"),
+        ("MultiModalAdapter", "MMADAPTER.ADAPTER_START", "-1", "at least 0"),
+        ("MultiModalAdapter", "MMADAPTER.ADAPTER_END", "5", r"ADAPTER_START, which is \d, to 4"),
     ],
 )
 def test_options_out_of_range(run: Run, method: str, key: str, value: str, expected: str) -> None:
-    with pytest.raises(ValueError, match=rf"TRAINER\.{key} is {value}(\.0)?: expected {expected}"):
+    with pytest.raises(
+        ValueError, match=rf"{re.escape(key)} is {re.escape(value)}(\.0)?: expected {expected}"
+    ):
         run(method, **{f"TRAINER__{key.replace('.', '__')}": value})
 
 
 def test_a_template_with_two_places_for_the_name(run: Run) -> None:
     with pytest.raises(ValueError, match=r"has 2 \{\}: expected one"):
         run("ZeroshotCLIP", "run", "--eval-only", TRAINER__ZEROSHOT__TEMPLATE="{} {}")
+
+
+@pytest.mark.parametrize("template", ["x", "{} {}", "a " * 80 + "{}"])
+def test_a_teacher_that_cannot_be_asked_leaves_nothing(
+    run: Run, tmp_path: Path, template: str
+) -> None:
+    with pytest.raises(ValueError, match=r"expected one|context length|tokens"):
+        run("KgCoOp", "refused", TRAINER__KGCOOP__TEMPLATE=template)
+    assert not list(tmp_path.rglob("refused/*"))
 
 
 @pytest.mark.parametrize("views", ["0", "2"])

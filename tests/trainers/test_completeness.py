@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from dassl.data.datasets import DATASET_REGISTRY
 
+from datasets.caltech101 import Caltech101
 from prompting import checkpoints, learned_state
 from prompting.learner import DeepPrompts
 from tests import tiny_clip
+from trainers import tcp, templates
 from trainers.coop import CoOp
 from trainers.ivlp import IVLP
 
@@ -103,6 +106,26 @@ def test_what_was_trained_in_fp32_is_tested_in_bf16(
     flags = ("--eval-only", "--model-dir", str(trained(method)), "--load-epoch", "3")
     precision = {f"TRAINER__{METHODS[method].node}__PREC": "bf16"}
     tested = run(method, "tested", *flags, DATASET__SUBSAMPLE_CLASSES="base", **precision)
+    assert 0 <= accuracy(tested) <= 100
+
+
+@DATASET_REGISTRY.register()
+class OtherCaltech101(Caltech101):
+    """The same pictures under another name, so that methods may ask for them otherwise."""
+
+    recipe = None  # in no list of datasets to be fetched
+
+
+@pytest.mark.parametrize("method", ["DePTCoOp", "MMRL", "PromptKD", "TCP"])
+def test_what_one_dataset_taught_is_tested_on_another(
+    method: str, run: Run, trained: Trained, monkeypatch
+) -> None:
+    """With its own words where a method has them; the probe is still that of the training."""
+    name = OtherCaltech101.__name__
+    monkeypatch.setitem(templates.DATASETS, name, "a drawing of the {}, a type of thing.")
+    monkeypatch.setitem(tcp.PROMPT_TEMPLATES, name, "X X X X {}, a type of thing.")
+    flags = ("--eval-only", "--model-dir", str(trained(method)), "--load-epoch", "3")
+    tested = run(method, "tested", *flags, DATASET__NAME=name, DATASET__SUBSAMPLE_CLASSES="new")
     assert 0 <= accuracy(tested) <= 100
 
 

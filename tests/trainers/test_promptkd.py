@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from yacs.config import CfgNode
 
 from prompting.backbone import load_clip
 from prompting.errors import InputError
 from prompting.prompted_teacher import PromptedTeacher
 from tests import tiny_clip
 from trainers import unlabeled
+from trainers.run_folder import changed_pictures
 
 from .conftest import CLASSES, Run, learned, teacher_of
 
@@ -81,7 +83,7 @@ def test_teachers_that_do_not_fit_are_refused(
         build("PromptKD", TRAINER__PROMPTKD__TEACHER=str(path))
     larger = str(tiny_clip.write(backbones, "RESNET"))
     zero_shot = {"TRAINER__PROMPTKD__TEACHER": "zero-shot"}
-    with pytest.raises(InputError, match=r"images of \(64, 64\), and INPUT.SIZE is \(32, 32\)"):
+    with pytest.raises(InputError, match=r"INPUT.SIZE \(64, 64\), which is \(32, 32\) here"):
         build("PromptKD", **zero_shot, TRAINER__PROMPTKD__TEACHER_NAME=larger)
 
 
@@ -124,6 +126,10 @@ def test_images_of_all_classes_teach_and_their_labels_do_not(
     record = json.loads((output / "run.json").read_text())["pictures"]
     assert len(record["train_x"]) == 6
     assert len(record["test"]) == 3
+    cfg = CfgNode(results["config"])
+    assert changed_pictures(cfg) == []  # so that a sweep keeps the run
+    cfg.DATASET.SUBSAMPLE_CLASSES = "new"
+    assert [line.partition(":")[0] for line in changed_pictures(cfg)] == ["val", "test"]
 
 
 def test_the_student_has_a_backbone_and_a_width_of_its_own(
@@ -148,6 +154,7 @@ def test_the_published_selection_is_on_test_images_and_said(
     )
     said = capsys.readouterr().out
     assert ("best on the *test* images" in said) == (tested == "test")
+    assert ("SELECT_ON_TEST False validates" in said) == (tested == "test")
     (best,) = output.glob("*/model-best.pth.tar")
     kept = torch.load(best, weights_only=True)["val_result"]
     results = json.loads((output / "results.json").read_text())

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
+from prompting import checkpoints
 from trainers import prompt_trainer, resume
 
 from .conftest import Run, assert_same, learned
@@ -134,6 +135,10 @@ def of_no_epoch(state: dict) -> None:
     state["epoch"] = 4
 
 
+def of_no_number(state: dict) -> None:
+    state["best_result"] = {"value": 3.0}
+
+
 def scrambled(state: dict) -> None:
     state["random"] = 3
 
@@ -149,6 +154,7 @@ def scrambled(state: dict) -> None:
         (without_a_tensor, f"{CTX} is not in the file"),
         (without_the_optimizer, "cannot be gone on from.*optimizer"),
         (of_no_epoch, "is of epoch 4, but OPTIM.MAX_EPOCH is 3"),
+        (of_no_number, "cannot be gone on from"),
         (scrambled, "cannot be gone on from"),
     ],
 )
@@ -260,3 +266,24 @@ class TestResumeFlag:
         other = run("CoOp", "other", "--resume", str(tmp_path / "killed"), **best)
         assert "(epoch 1)" in capsys.readouterr().out
         assert (other / "prompt_learner" / "model-best.pth.tar").is_file()
+
+
+@pytest.mark.parametrize("last", ["save_prompts", "make_newest"])
+def test_a_run_of_one_epoch_that_is_killed_as_it_saves_is_completed(
+    last: str, run: Run, monkeypatch
+) -> None:
+    def files(output: Path) -> set[str]:
+        return {path.name for path in output.glob("prompt_learner/*")}
+
+    unbroken = run("CoOp", "unbroken", OPTIM__MAX_EPOCH="1")
+
+    def kill(*_) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, last, kill)
+        with pytest.raises(Killed):
+            run("CoOp", "broken", OPTIM__MAX_EPOCH="1")
+    broken = run("CoOp", "broken", OPTIM__MAX_EPOCH="1")
+    assert files(broken) == files(unbroken)
+    assert_same(learned(broken, 1), learned(unbroken, 1))

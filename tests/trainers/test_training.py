@@ -14,9 +14,20 @@ import pytest
 import torch
 from dassl.engine import TRAINER_REGISTRY
 
+from datasets import few_shot
 from tests import tiny_clip
 
-from .conftest import LEARNING, METHODS, Run, Trained, accuracy, assert_same, learned, settings_of
+from .conftest import (
+    LEARNING,
+    METHODS,
+    STEPPING,
+    Run,
+    Trained,
+    accuracy,
+    assert_same,
+    learned,
+    settings_of,
+)
 
 
 class Killed(Exception):
@@ -35,7 +46,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, method: str, step: int) -> None:
     monkeypatch.setattr(trainer, "forward_backward", until_killed)
 
 
-@pytest.mark.parametrize("method", LEARNING)
+@pytest.mark.parametrize("method", STEPPING)
 def test_killed_restarted_and_tested_in_between_ends_bit_for_bit_the_same(
     method: str, run: Run, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +127,17 @@ def test_tests_in_between_change_nothing(run: Run) -> None:
     assert (tested / "prompt_learner" / "model-best.pth.tar").is_file()
 
 
+def test_a_choice_on_test_images_is_said(run: Run, monkeypatch, capsys) -> None:
+    """Datasets without validation images, such as ImageNet, validate on their test images."""
+    best = {"TEST__FINAL_MODEL": "best_val", "OPTIM__MAX_EPOCH": "1"}
+    run("CoOp", "validated", **best)
+    assert "best on the *test* images" not in capsys.readouterr().out
+    real = few_shot.read_split
+    monkeypatch.setattr(few_shot, "read_split", lambda *paths: real(*paths)._replace(val=None))
+    run("CoOp", "tested", **best)
+    assert "best on the *test* images" in capsys.readouterr().out
+
+
 def test_another_seed_gives_another_result(run: Run) -> None:
     one = learned(run("CoOp", "one"))["ctx"]
     assert not torch.equal(one, learned(run("CoOp", "two", SEED="2"))["ctx"])
@@ -130,7 +152,7 @@ def test_a_finished_run_is_kept(run: Run, capsys: pytest.CaptureFixture) -> None
     assert (output / "VLPromptLearner" / "model.pth.tar-3").read_bytes() == before
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].model_class.uses_text])
 def test_new_classes_are_tested_with_the_learned_prompts(
     method: str, run: Run, trained: Trained
 ) -> None:

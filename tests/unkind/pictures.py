@@ -24,7 +24,7 @@ from dassl.utils import read_image
 from PIL import Image
 
 from datasets.download import download
-from datasets.pictures import SIXTEEN_BITS, flaw_of
+from datasets.pictures import SIXTEEN_BITS, TOO_LARGE, flaw_of
 from datasets.recipe import Piece, Recipe, Source
 
 from .mutations import of_bytes, truncate
@@ -158,7 +158,8 @@ class Pictures(Reader):
         ]
 
     def read(self, path: Path) -> Any:
-        unreadable = flaw_of(str(path)) not in ("", SIXTEEN_BITS)
+        flaw = flaw_of(str(path))
+        unreadable = flaw not in ("", SIXTEEN_BITS)
         try:
             image = read_image(str(path))
         except self.refusals:
@@ -166,7 +167,7 @@ class Pictures(Reader):
                 self.must_refuse = "read_image refuses it, and datasets.check does not"
                 return None
             raise
-        if unreadable:
+        if unreadable and flaw != TOO_LARGE:  # which costs memory, and can be read
             raise Impossible("datasets.check refuses it, and read_image does not")
         if image.mode != "RGB":
             raise Impossible(f"it came as {image.mode}")

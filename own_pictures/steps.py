@@ -1,0 +1,152 @@
+"""The steps from a folder of pictures to a classifier; each prints what it found."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from datasets import check
+from inference import Classifier, export
+from inference.evaluation import Evaluation, evaluate
+from inference.inspect import FOLDER as INSPECTED
+from inference.inspect import write_page
+from inference.inspection import inspect_run
+from inference.listing import read_classes
+from inference.sections import classes_table, percent
+from prompting.errors import InputError
+from protocols.execution.single_run import finished, started
+from trainers import templates
+
+from .planning import Plan
+
+SHOWN = 30
+"""Classes in a table on the screen."""
+_PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\].* loss (\S+) .*eta (\S+)")
+
+
+def check_pictures(folder: Path, classes_file: Path | None) -> dict[str, str]:
+    """Look the pictures over; returns the options of the dataset.
+
+    Raises:
+        InputError: they cannot be used; names the first flaw, after all have been printed.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}: give the folder that holds the pictures")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError(f"there is no permission to read {folder}: ask its owner")
+    options = {"DATASET.DIR": str(folder)}
+    if classes_file:
+        labels = Counter(line.split(maxsplit=1)[0] for line in read_classes(classes_file))
+        if twice := [label for label, count in labels.items() if count > 1]:
+            raise InputError(f"{classes_file} names {twice[0]!r} twice: keep one line")
+        options["DATASET.CLASSNAMES"] = str(classes_file)
+    print(f"Checking the pictures in {folder}", flush=True)
+    report = check.check_pictures(str(folder), "", True, options.get("DATASET.CLASSNAMES", ""))
+    for remark in report.remarks:
+        print(remark)
+    if report.problems:
+        first, *others = report.problems
+        more = f" (and {len(others)} more: {' '.join(others)})" if others else ""
+        raise InputError(f"{first}{more} {' '.join(report.next_steps)}")
+    print("{} classes; {} pictures to train, {} to validate, {} to test".format(*report.counts))
+    return options
+
+
+def show_zero_shot(plan: Plan) -> Evaluation:
+    """Print what CLIP knows without training."""
+    template, names = templates.of_dataset(plan.cfg.DATASET.NAME), plan.dataset.classnames
+    backbone, precision = plan.environment.backbone, plan.environment.precision
+    activation = plan.cfg.MODEL.BACKBONE.ACTIVATION
+    clip = Classifier.zero_shot(
+        backbone, names, template, precision=precision, activation=activation
+    )
+    found = evaluate(clip, plan.dataset.test, names, progress=True)
+    print(
+        f'Zero-shot CLIP, asked "{template}": {percent(found.accuracy)}% of {len(found.paths)} test '
+        "pictures right",
+        flush=True,
+    )
+    return found
+
+
+def train(plan: Plan) -> None:
+    """Train, unless that is done, with a bar that shows the time left.
+
+    Raises:
+        InputError: train.py refused, for the reason that it gave.
+    """
+    if finished(plan.run, plan.environment) is not None:
+        print(f"Kept: the training in {plan.folder} is finished")
+        return
+    options, items = plan.cfg.OPTIM, plan.dataset.train_x
+    counts = Counter(item.classname for item in items)
+    fewest = min(counts, key=counts.__getitem__)
+    print(
+        f"Training {plan.run.method} on {len(items)} pictures, at least {counts[fewest]} a class "
+        f"({fewest}), {options.MAX_EPOCH} epochs (all that it says: {plan.folder / 'log.txt'})",
+        flush=True,
+    )
+    with (
+        started(plan.run, plan.environment, subprocess.PIPE, plan.threads) as process,
+        tqdm(desc="training", unit="step", disable=None) as bar,
+    ):
+        said = follow(process, bar)
+    if process.returncode:
+        reason = next((line for line in reversed(said) if line.startswith("error: ")), "")
+        raise InputError(
+            reason.removeprefix("error: ")
+            or f"the training ended with status {process.returncode}: {' '.join(said[-3:])}"
+        )
+
+
+def follow(process: subprocess.Popen, bar: tqdm) -> list[str]:
+    """Show what train.py prints as progress until it ends; returns its last lines."""
+    said: list[str] = []
+    tenths = 0
+    for raw in process.stdout:
+        line = raw.decode("utf-8", "replace").rstrip()
+        said = [*said[-19:], line] if line else said
+        if not (found := _PROGRESS.search(line)):
+            continue
+        epoch, epochs, batch, batches = map(int, found.groups()[:4])
+        bar.total = epochs * batches
+        bar.set_postfix(loss=found[5], refresh=False)
+        bar.update((epoch - 1) * batches + batch - bar.n)
+        done = (epoch - 1) * batches + batch
+        if bar.disable and 10 * done // bar.total > tenths:  # no terminal: a line now and then
+            tenths = 10 * done // bar.total
+            print(f"  epoch {epoch} of {epochs}, loss {found[5]}, {found[6]} left", flush=True)
+    process.wait()
+    return said
+
+
+def show_both(plan: Plan, before: Evaluation) -> Path:
+    """Print the accuracy by class before and after, and write the page; returns it."""
+    found = inspect_run(plan.folder, before=before, progress=True)
+    table = classes_table(found)
+    rows = [*table.rows]
+    if len(rows) > SHOWN:
+        print(f"The first {SHOWN} of {len(rows)} classes:")
+    after = found.test.accuracy
+    total = ("all", len(before.paths), *map(percent, (before.accuracy, after)))
+    rows = [*rows[:SHOWN], (*total, percent(after - before.accuracy, "+"))]
+    print(f"\n{tabulate(rows, table.headers, disable_numparse=True)}")
+    if after < before.accuracy:
+        print(
+            "Trained is worse than zero-shot CLIP here: give more pictures a class, better class names "
+            "(--classes-file), or use zero-shot CLIP (python predict.py --zero-shot)"
+        )
+    return write_page(found, plan.folder / INSPECTED)
+
+
+def share(plan: Plan) -> Path:
+    """Write the file to share, and return it."""
+    path = plan.folder.with_name(f"{plan.folder.name}.safetensors")
+    export.write_prompts(plan.folder, path)
+    return path
