@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import torch
+
 from prompting.errors import InputError
 from protocols.execution.single_run import RunError
 from protocols.published import methods
@@ -92,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(given: argparse.Namespace) -> None:
     pictures = steps.check_pictures(given.folder, given.classes_file)
+    if given.builtin:
+        torch.set_num_threads(1)  # so small a CLIP gains nothing from more
     wish = Wish(
         pictures,
         given.method,

@@ -15,6 +15,8 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {"cpu": ("fp32", "bf16"), "cuda": ("
 """By device, the precision to prefer and what may be faster."""
 FASTER = 0.8
 """Another precision than the preferred one is taken where it needs at most this share of its time."""
+SHORT = 0.05
+"""Seconds; where a pass takes less, the preferred precision is fast enough."""
 BATCH = 4
 REPEATS = 4
 PATIENCE = 4.0
@@ -63,6 +65,8 @@ def fastest(seconds: Mapping[str, float]) -> str:
     """The precision to take by what `measure` gave: the preferred one, where no other is clearly
     faster."""
     preferred, *others = seconds
+    if seconds[preferred] < SHORT:
+        return preferred
     faster = [name for name in others if seconds[name] <= FASTER * seconds[preferred]]
     return min(faster, key=seconds.__getitem__, default=preferred)
 

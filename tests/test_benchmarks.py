@@ -115,7 +115,8 @@ def test_batches_are_those_of_the_published_settings() -> None:
 
 def test_every_published_method_has_a_plain_path() -> None:
     """DePT on these two was not published as code."""
-    assert subject.without_plain_path() == ["DePTIVLP", "DePTPromptSRC"]
+    without = ["DePTIVLP", "DePTPromptSRC", "LinearProbeCLIP", "LinearProbeCLIPSameImages"]
+    assert subject.without_plain_path() == without
 
 
 def test_an_unknown_row_is_refused_with_what_there_is(capsys: pytest.CaptureFixture) -> None:
@@ -322,7 +323,8 @@ def test_layer_norm_in_bfloat16_is_the_rounded_fp32_one() -> None:
     x = (5 + torch.randn(50, 128)).bfloat16()
     expected = F.layer_norm(x.float(), (128,), norm.weight, norm.bias).bfloat16()
     assert norm(x).dtype == torch.bfloat16
-    torch.testing.assert_close(norm(x), expected, rtol=2**-7, atol=0)
+    # near zero the mean's own rounding in fp32 is more than a step of bfloat16
+    torch.testing.assert_close(norm(x), expected, rtol=2**-7, atol=1e-6)
 
 
 def test_attention_by_parts_is_as_near_to_fp32_as_the_fused_one(
@@ -400,5 +402,5 @@ def test_what_cannot_be_compared_is_refused(
 
 def test_the_document_has_the_tables_of_the_file() -> None:
     rows = methods.read(Path("docs/methods.csv"))
-    assert {"CoOp", "PromptSRC"} <= set(rows) <= set(METHODS)
+    assert {"CoOp", "MaPLe"} <= set(rows) <= set(METHODS)
     assert methods.tables(rows) in Path("docs/benchmarks.md").read_text()

@@ -274,8 +274,16 @@ def test_every_table_on_built_in_data(table, tmp_path, data):
     finished = bash(ROOT / f"scripts/promptsrc/{table}_all.sh", *words, **variables)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     rows = {name: [] for name in datasets}  # a dataset that is not of a table has a "-" there
+    header: list[str] = []
     for line in finished.stdout.splitlines():
-        if line.startswith(tuple(datasets)) and not line.endswith("-"):
+        cells = re.split(r"  +", line)
+        if line.startswith("method "):  # a column a dataset
+            header = cells
+        elif line.startswith("PromptSRC ") and header:
+            found = dict(zip(header, cells, strict=True))
+            for name in datasets:
+                rows[name] += [float(found[name])] if found[name] != "-" else []
+        elif line.startswith(tuple(datasets)) and not line.endswith("-"):
             rows[line.split()[0].strip(",")].append(float(line.split()[-1]))
     assert {len(values) for values in rows.values()} == {4 if table == "ablation" else 1}
     assert min(min(values) for values in rows.values()) > 12  # chance is 8 at most
@@ -296,7 +304,7 @@ def test_the_scripts_of_the_linear_probe(tmp_path, data):
 
     _, before = run("feat_extractor.sh")
     shown, after = run("linear_probe.sh", "--seeds", "1", "--shots", "4")
-    assert "LinearProbeCLIP (builtin)" in shown
+    assert "builtin_flowers  LinearProbeCLIP" in shown
     assert after.keys() == before.keys()
     largest = max(before, key=before.get)
     assert after[largest] == before[largest]

@@ -136,10 +136,18 @@ class SavedTraining(TrainerX):
         """
         header, model = checkpoint.get("header"), self.model
         if header is not None:
-            if (dataset := header.get("dataset", self.cfg.DATASET.NAME)) != self.cfg.DATASET.NAME:
+            names = header.get("classnames")
+            dataset = header.get("dataset", self.cfg.DATASET.NAME)
+            listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+            if not listed or not isinstance(dataset, str):
+                raise checkpoints.CheckpointError(
+                    f"{path} is not a checkpoint of ours: its header does not name its dataset and "
+                    "classes. Use another file, or train again"
+                )
+            if dataset != self.cfg.DATASET.NAME:
                 model = self.model_on(dataset)
             checkpoints.check_header(path, header, self._identity_of(model))
-            model.trained_classes = self.model.trained_classes = header["classnames"]
+            model.trained_classes = self.model.trained_classes = names
         elif self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
             self.model.trained_classes = []  # published files do not say; halves are the protocol's
         self.model.prompt_learner.fit_classes(len(self.model.trained_classes))

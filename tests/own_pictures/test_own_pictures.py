@@ -155,6 +155,7 @@ def test_a_precision_is_measured_and_the_encoder_left_as_it_is() -> None:
     assert encoder.proj.grad is None
     assert measured_precision.fastest({"fp32": 1.0, "bf16": 0.9}) == "fp32"
     assert measured_precision.fastest({"fp32": 1.0, "bf16": 0.7}) == "bf16"
+    assert measured_precision.fastest({"fp32": 0.01, "bf16": 0.005}) == "fp32"
 
 
 def test_a_mistake_is_a_line_and_nothing_stays(
