@@ -288,6 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go as JSON")
     parser.add_argument("--only", nargs="+", metavar="METHOD:WORK:CLASSES", help="single rows")
+    parser.add_argument("--batch", type=int, help="images of a step; as published by default")
     args = parser.parse_args(arguments)
     device = torch.device(args.device)
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -296,6 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = select(suite("full", device), args.only) if args.only else suite(args.suite, device)
     except ValueError as error:
         parser.error(str(error))
+    for row in rows:
+        row.batch = args.batch or row.batch
     if missing := subject.without_plain_path():
         print(f"Passed over, without plain path or published settings: {', '.join(missing)}")
     done = []

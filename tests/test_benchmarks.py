@@ -77,12 +77,14 @@ def test_the_json_and_the_table(
 ) -> None:
     monkeypatch.setattr(run.run, "__defaults__", (DEEP,))
     file = tmp_path / "figures.json"
-    run.main(["--only", "CoOp:train_step:12", "CoOp:checkpoint_bytes:12", "--json", str(file)])
+    rows = ["CoOp:train_step:12", "CoOp:checkpoint_bytes:12"]
+    run.main(["--only", *rows, "--batch", "2", "--json", str(file)])
     figures = json.loads(file.read_text())
     assert set(figures) == {"machine", "rows"}
     assert [row["work"] for row in figures["rows"]] == ["train_step"] * 2 + ["checkpoint_bytes"]
     assert [row["precision"] for row in figures["rows"]] == ["fp32", "bf16", "fp32"]
     assert all(list(row) == KEYS.split() for row in figures["rows"])
+    assert {row["batch"] for row in figures["rows"]} == {2}
     printed = capsys.readouterr().out
     assert "| CoOp" in printed
     assert "Passed over, without plain path or published settings: DePTIVLP" in printed
