@@ -193,7 +193,13 @@ def test_a_stopped_run_says_so_and_leaves_no_worker(
     command = [sys.executable, "-W", "ignore", "train.py", "--output-dir", str(output), *given]
     command += ["OPTIM.MAX_EPOCH", "5000", "DATALOADER.NUM_WORKERS", "1"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a shell's background job is born deaf to Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     resume = output / "prompt_learner" / "resume.pth"
     while not resume.exists() and process.poll() is None:
