@@ -1,4 +1,4 @@
-"""Which precision is fastest here, on an image encoder of ViT-B/16 size: what own_pictures measures too.
+"""Which precision is fastest here, on an image encoder of ViT-B/16 size, as own_pictures measures it.
 
 python -m benchmarks.precision [--device cuda]
 """

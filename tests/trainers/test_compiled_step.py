@@ -49,22 +49,26 @@ def assert_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
 @pytest.mark.parametrize(
     ("method", "way"),
     [
-        ("PromptSRC", "graph"),
+        ("IVLP", "graph"),
         ("ProGrad", "graph"),  # two losses
         pytest.param("CoOp", "compiled", marks=pytest.mark.slow),
+        pytest.param("ProGrad", "compiled", marks=pytest.mark.slow),
     ],
 )
 def test_steps_by_the_graph_are_the_eager_ones(method: str, way: str, build, capsys) -> None:
     torch._dynamo.reset()
-    eager = shallow(build(method))
-    start = eager.learned.copy()
-    ours = shallow(build(method, TRAIN__STEP=way))
-    ours.set_learned(start)
+    eager, ours = shallow(build(method)), shallow(build(method, TRAIN__STEP=way))
+    # away from the teacher, where a gradient would be nothing but rounding
+    start = {
+        name: value + 0.1 * torch.randn_like(value) for name, value in eager.learned.copy().items()
+    }
+    for trainer in (eager, ours):
+        trainer.set_learned(start)
     expected, found = steps(eager), steps(ours)
     same = assert_same if way == "graph" else assert_close
     same(ours.learned.copy(), eager.learned.copy())
     for one, other in zip(expected, found, strict=True):
-        assert other == pytest.approx(one, rel=0 if way == "graph" else 1e-5)
+        assert other == pytest.approx(one, rel=0 if way == "graph" else 1e-4)
     assert not torch.equal(*(each[next(iter(start))] for each in (start, ours.learned.copy())))
     assert "eager" not in capsys.readouterr().out
     assert ours.step._compiled is not None
