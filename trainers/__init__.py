@@ -9,6 +9,7 @@ from functools import reduce
 
 from yacs.config import CfgNode
 
+from . import stored_images
 from .config import add_nodes
 from .prompt_trainer import PromptTrainer, known_trainers
 
@@ -17,10 +18,11 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every trainer's nodes and three keys; what is there already stays.
+    """Add every trainer's nodes, three keys and the node STORE; what is there already stays.
 
     DATASET.SUBSAMPLE_CLASSES: all, base or new. TEST.EVERY: test base and new classes every so many
-    epochs; 0 for never. MODEL.BACKBONE.ACTIVATION: of weights that do not say it.
+    epochs; 0 for never. MODEL.BACKBONE.ACTIVATION: of weights that do not say it. STORE: see
+    `stored_images.OPTIONS`.
     """
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
@@ -33,6 +35,9 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
     cfg.MODEL.BACKBONE.setdefault("ACTIVATION", "")
+    store = cfg.setdefault("STORE", CfgNode())
+    for key, default in stored_images.OPTIONS.items():
+        store.setdefault(key, default)
 
 
 __all__ = ["PromptTrainer", "extend_cfg", "known_trainers"]
