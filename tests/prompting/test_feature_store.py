@@ -206,6 +206,14 @@ def test_a_store_that_cannot_be_written_is_gone_without_and_said_once(
     assert str(folder) in said
 
 
+def test_the_last_gigabyte_of_the_disk_is_left_free(folder: Path, monkeypatch, capsys) -> None:
+    usage = shutil.disk_usage(folder.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10**9 - 1))
+    Asked(FeatureStore(folder))(range(COUNT))
+    assert "has less than 1 GB left" in capsys.readouterr().out
+    assert not list(folder.rglob("*"))
+
+
 def test_a_writer_that_does_not_finish_stops_nobody(
     full: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

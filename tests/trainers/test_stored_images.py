@@ -21,6 +21,7 @@ from torchvision import transforms as T
 from prompting import prompted_clip
 from prompting.image_encoder import VisionTransformer
 from tests import tiny_clip
+from trainers import stored_images
 from trainers.prompt_trainer import PromptTrainer
 from trainers.stored_images import STORED
 from trainers.transforms import describe
@@ -166,6 +167,13 @@ def test_another_picture_under_the_same_name(
     del logits[:]
     run("ZeroshotCLIP", "plain", "--eval-only", **root, STORE__TESTS="False")
     torch.testing.assert_close(found, torch.cat(logits), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["versions", "computed_on"])
+def test_other_packages_or_another_device(name: str, run: Run, monkeypatch) -> None:
+    zero_shot(run, "first")
+    monkeypatch.setattr(stored_images, name, lambda given: {"other": 1})
+    assert zero_shot(run, "second") == (0, TESTED)
 
 
 def test_another_backbone_precision_or_transform(run: Run, backbones: Path) -> None:
@@ -359,6 +367,23 @@ def test_a_folder_by_setting(run: Run, folder: Path, tmp_path: Path) -> None:
     assert manifest["frozen_features"]["folder"] == str(tmp_path / "mine")
     assert list((tmp_path / "mine").glob("*/*.rows"))
     assert not folder.exists()
+
+
+def test_a_bound_by_setting(run: Run, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert zero_shot(run, "tested", STORE__GB="0") == (0, TESTED)
+    assert "is at its bound of 0 GB" in capsys.readouterr().out
+    assert not list(folder.rglob("*.rows"))
+
+
+def test_what_cannot_be_told_apart_is_not_served(build, capsys: pytest.CaptureFixture) -> None:
+    trainer = build("ZeroshotCLIP")
+    loader = trainer.test_loader
+    pictures = loader.dataset
+    others = torch.utils.data.TensorDataset(torch.rand(4, 3))
+    pictures.transform = T.Compose([pictures.transform, lambda image: image])
+    for each in (loader, torch.utils.data.DataLoader(others)):
+        assert trainer.stored.for_tests(each) is each
+    assert "does not say what it does" in capsys.readouterr().out
 
 
 class Blurred(nn.Module):
