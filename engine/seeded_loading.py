@@ -8,7 +8,7 @@ NumPy only, so that it serves any package that loads images with torch's DataLoa
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -77,6 +77,12 @@ class ItemSeeds:
         self._now = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._begun = False
 
+    @property
+    def now(self) -> tuple[int, int]:
+        """The epoch, and which pass of it this is, both counted from 0."""
+        epoch, repeated = self._now.tolist()
+        return epoch, repeated
+
     def start_epoch(self, epoch: int) -> None:
         """Go to the first pass of that epoch, counted from 0."""
         self._now[0], self._now[1] = epoch, 0
@@ -90,7 +96,7 @@ class ItemSeeds:
 
     def of(self, index: int) -> AbstractContextManager[None]:
         """A block that makes the item ``index``, seeded."""
-        epoch, repeated = self._now.tolist()
+        epoch, repeated = self.now
         numbers = (self.seed, self.stream, epoch, index)
         return seeded(mix(*numbers, repeated) if repeated else mix(*numbers))
 
@@ -148,26 +154,34 @@ def start_epoch(loader: DataLoader, seeds: ItemSeeds, epoch: int) -> None:
     seeds.start_epoch(epoch)
 
 
-def rebuilt(loader: DataLoader, seeds: ItemSeeds, keep_workers: bool) -> SeededLoader:
-    """A loader that another package built, over the same items in the same batches, but seeded.
+def rebuilt(
+    loader: DataLoader,
+    seeds: ItemSeeds,
+    keep_workers: bool,
+    dataset: Dataset | None = None,
+    collate_fn: Callable[[list], Any] | None = None,
+) -> SeededLoader:
+    """A loader in the place of another one, in the same batches, but seeded.
 
     The order of a RandomSampler is seeded too; other samplers keep the source that they draw from.
 
     Args:
-        loader: the other's loader.
+        loader: the other one.
         seeds: the seeds of its items.
         keep_workers: let workers outlive a pass.
+        dataset: gives the items, seeded; by default the other's, which may not be.
+        collate_fn: makes batches of them; by default the other's.
     """
     sampler = loader.sampler
     if isinstance(sampler, RandomSampler):
         sampler.generator = torch.Generator()
     return SeededLoader(
-        SeededItems(loader.dataset, seeds),
+        dataset or SeededItems(loader.dataset, seeds),
         seeds,
         batch_size=loader.batch_size,
         sampler=sampler,
         num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
+        collate_fn=collate_fn or loader.collate_fn,
         pin_memory=loader.pin_memory,
         drop_last=loader.drop_last,
         timeout=loader.timeout,

@@ -30,6 +30,13 @@ class PromptLearner(nn.Module):
         """What acts inside the image encoder."""
         return ImageSteering()
 
+    @property
+    def images_are_frozen(self) -> bool:
+        """Whether nothing learned reaches an image before its feature: that feature is then computed
+        once for all runs. A method that wants more of an image than the frozen encoder's feature says
+        False."""
+        return not self.steer_image().acts
+
     def published_names(self) -> Mapping[str, str]:
         """Name inside the published model by name in our state dict, for every tensor of it."""
         return {name: f"prompt_learner.{name}" for name in self.state_dict()}

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from .backbone import CLIP
 from .class_prompts import PromptTemplate
 from .errors import InputError
+from .feature_store import Fetch, compute_all
+from .known_images import Images, KnownImages
 from .learner import PromptLearner
 
 
@@ -41,22 +43,32 @@ class TextTeacher:
     Args:
         templates: texts with {} for the class name.
         clip: gives the CLIP in fp32 on the device it computes on.
+        fetch: where features may be known from.
     """
 
-    def __init__(self, templates: Sequence[str], clip: Callable[[], CLIP]) -> None:
-        self.templates, self._clip = templates, clip
+    def __init__(
+        self, templates: Sequence[str], clip: Callable[[], CLIP], fetch: Fetch = compute_all
+    ) -> None:
+        self.templates, self._clip, self._fetch = templates, clip, fetch
         self._kept: dict[tuple[str, ...], Tensor] = {}
 
-    @torch.no_grad()
     def __call__(self, names: Sequence[str]) -> Tensor:
         """Normalised features (C, embed_dim)."""
         key = tuple(names)
         if key not in self._kept:
-            clip = self._clip()
-            with torch.autocast(clip.logit_scale.device.type, enabled=False):
-                total = sum(template_features(clip, self.templates, names))
-            self._kept[key] = normalise(total / len(self.templates))
+            templates = [PromptTemplate(template) for template in self.templates]
+            texts = [("mean", *(template.fill(name) for template in templates)) for name in names]
+            self._kept[key] = self._fetch(
+                texts, lambda places: self._compute([names[place] for place in places])
+            )
         return self._kept[key]
+
+    @torch.no_grad()
+    def _compute(self, names: Sequence[str]) -> Tensor:
+        clip = self._clip()
+        with torch.autocast(clip.logit_scale.device.type, enabled=False):
+            total = sum(template_features(clip, self.templates, names))
+        return normalise(total / len(self.templates))
 
 
 class PromptedCLIP(nn.Module):
@@ -193,20 +205,26 @@ class PromptedCLIP(nn.Module):
         (B, embed_dim), not normalised. A vision transformer's alone."""
         return self.clip.image.encode(tokens, self.prompt_learner.steer_image())
 
-    def encode_images(self, images: Tensor) -> Tensor:
+    def encode_images(self, images: Images) -> Tensor:
         """Normalised image features under what is learned, (B, embed_dim)."""
+        if isinstance(images, KnownImages):
+            if self.prompt_learner.images_are_frozen:
+                return normalise(self.finish_images(images.features))
+            images = images.pixels
         if self.clip.is_vit:
             features = self.encode_tokens(self.clip.image.embed(images))
         else:
             features = self.encode_images_raw(images)
         return normalise(self.finish_images(features))
 
-    def encode_images_twice(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_images_twice(self, images: Images) -> tuple[Tensor, Tensor]:
         """Image features under what is learned, and those of the frozen CLIP without gradients.
 
         The two passes share the embedding of the patches, which nothing learned reaches; where nothing
         acts inside the image encoder they are one.
         """
+        if isinstance(images, KnownImages):
+            return self.encode_images(images), normalise(images.features)
         if not self.prompt_learner.steer_image().acts:
             features = self.encode_images(images)
             return features, features.detach()
@@ -216,18 +234,20 @@ class PromptedCLIP(nn.Module):
         return normalise(self.finish_images(self.encode_tokens(tokens))), frozen
 
     @torch.no_grad()
-    def encode_images_raw(self, images: Tensor) -> Tensor:
-        """Image features of the frozen CLIP as they are, (B, embed_dim)."""
-        return self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
-
-    def encode_images_frozen(self, images: Tensor) -> Tensor:
+    def encode_images_frozen(self, images: Images) -> Tensor:
         """Normalised image features of the frozen CLIP, (B, embed_dim)."""
         return normalise(self.encode_images_raw(images))
+
+    def encode_images_raw(self, images: Images) -> Tensor:
+        """Image features of the frozen CLIP as they are, (B, embed_dim)."""
+        if isinstance(images, KnownImages):
+            return images.features
+        return self.clip.image(images.to(self.clip.image.conv1.weight.dtype))
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """exp(logit_scale) times the cosine similarities, (B, C)."""
         return self.clip.logit_scale.exp() * image_features @ class_features.t()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W), normalised as CLIP expects -> logits (B, C)."""
+    def forward(self, images: Images) -> Tensor:
+        """Images, (B, 3, H, W) normalised as CLIP expects or known -> logits (B, C)."""
         return self.logits(self.encode_images(images), self.class_features())

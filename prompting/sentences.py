@@ -1,47 +1,35 @@
-"""The frozen CLIP's features of sentences: encoded once, in batches, and kept on disk."""
+"""The frozen CLIP's features of sentences: encoded once, in batches."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import feature_cache
 from .backbone import CLIP
 from .class_prompts import layout, tokenize_all
+from .feature_store import Fetch, compute_all
 from .prompted_clip import normalise
 
 BATCH = 256
-FORMAT = 1
 
 
-def sentence_features(fingerprint: str, texts: Sequence[str], clip: Callable[[], CLIP]) -> Tensor:
-    """Normalised text features of sentences, from the cache where that has them.
-
-    A file of the cache belongs to these texts and this backbone alone. One that is damaged is computed
-    again, and a cache that cannot be written is gone without; either is said.
+def sentence_features(
+    texts: Sequence[str], clip: Callable[[], CLIP], fetch: Fetch = compute_all
+) -> Tensor:
+    """Normalised text features (N, embed_dim) of sentences, in fp32.
 
     Args:
-        fingerprint: of the backbone.
         texts: N sentences.
         clip: gives the CLIP in fp32, asked only where there is something to compute.
-
-    Returns:
-        (N, embed_dim), fp32, on the CPU.
+        fetch: where features may be known from.
 
     Raises:
         InputError: a sentence is longer than CLIP's text encoder takes.
     """
-    key = json.dumps([FORMAT, fingerprint, list(texts)])
-    path = feature_cache.path_of("sentences", key)
-    if kept := feature_cache.read(path, key):
-        return kept["features"]
-    features = encode_sentences(clip(), texts)
-    feature_cache.write(path, {"features": features}, key)
-    return features
+    return fetch(texts, lambda places: encode_sentences(clip(), [texts[p] for p in places]))
 
 
 @torch.no_grad()

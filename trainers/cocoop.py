@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prompting.backbone import CLIP
+from prompting.known_images import Images
 from prompting.learner import DeepPrompts, PromptLearner
 from prompting.prompted_clip import PromptedCLIP, normalise
 from prompting.steering import TextSteering
@@ -44,9 +45,9 @@ class ConditionalCLIP(PromptedCLIP):
 
     text_depends_on_image = True
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Images) -> Tensor:
         image_features = self.encode_images(images)
-        at_once = len(images)
+        at_once = len(image_features)
         if not torch.is_grad_enabled():
             at_once = max(1, TOKENS_AT_ONCE // len(self.layout.suffix))
         return torch.cat([self._logits(chunk) for chunk in image_features.split(at_once)])

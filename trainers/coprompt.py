@@ -75,6 +75,7 @@ class CoPrompt(MaPLe):
     one_of = {"DISTILL": ("cosine", "mse")}
     published_unused = (r"(prompt_learner\.)?model_distill\..*",)
     views = 2
+    frozen_view = 2
     model_class = AdaptedCLIP
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
@@ -86,7 +87,7 @@ class CoPrompt(MaPLe):
         source, dataset = self.options.DESCRIPTIONS, self.cfg.DATASET.NAME
         sentences = descriptions.read(source, dataset, self.model.names, OWN)
         texts = [text for together in zip(*sentences, strict=True) for text in together]
-        features = sentence_features(self.model.clip.fingerprint, texts, self.clip_in_fp32)
+        features = sentence_features(texts, self.clip_in_fp32, self.fetch_texts)
         return features.to(self.device).unflatten(0, (-1, len(sentences)))
 
     def before_train(self) -> None:

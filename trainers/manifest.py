@@ -10,6 +10,8 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,13 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The installed version of each package that is there."""
+    found = {}
+    for package in packages:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 @cache
@@ -89,7 +93,7 @@ def write_manifest(trainer: Any, test_seconds: float) -> None:
         "platform": platform.platform(),
         "packages": {
             "torch": str(torch.__version__),  # names the CUDA build, as its metadata may not
-            **{name: version for name in _PACKAGES if (version := _version(name))},
+            **versions(_PACKAGES),
         },
         "device": gpu or f"{device.type} ({platform.processor() or platform.machine()})",
         "threads": torch.get_num_threads(),
@@ -105,6 +109,7 @@ def write_manifest(trainer: Any, test_seconds: float) -> None:
             "seconds": sum(epoch["seconds"] for epoch in epochs),
         },
         "test_seconds": test_seconds,
+        "frozen_features": trainer.stored.describe(),
         "peak_memory_bytes": _peak_memory(device),
         "config": used_config(trainer.cfg),
     }

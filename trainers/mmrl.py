@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from prompting.backbone import CLIP
 from prompting.class_prompts import PromptTemplate
 from prompting.fused_clip import FusedCLIP
+from prompting.known_images import Images
 from prompting.learner import PromptLearner
 from prompting.prompted_clip import normalise
 from prompting.shared_tokens import SharedTokens
@@ -81,6 +82,7 @@ class MMRL(PromptTrainer):
     }
     at_least = {"ALPHA": 0, "REG_WEIGHT": 0, "N_REP_TOKENS": 1, "REP_DIM": 1}
     at_most = {"ALPHA": 1}
+    frozen_view = 1
     accepted_keys = {"TASK": "B2N"}  # the classes say what the published key says
     checkpoint_name = "MultiModalRepresentationLearner"
     published_unused = (r"(representation_learner\.)?prompt_embeddings", r".*clip_model.*")
@@ -106,7 +108,7 @@ class MMRL(PromptTrainer):
         super().build_model()
         self.model.fusion_weight = 1 - self.options.ALPHA
 
-    def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def compute_loss(self, images: Images, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         model, options = self.model, self.options
         features, frozen = model.encode_images_twice(images)
         text = model.class_features()

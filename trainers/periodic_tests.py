@@ -72,7 +72,7 @@ def _count_correct(
     trainer: PromptTrainer, model: PromptedCLIP, data: DataManager
 ) -> tuple[int, int]:
     correct = total = 0
-    for batch in data.test_loader:
+    for batch in trainer.stored.for_tests(data.test_loader):
         images, labels = trainer.parse_batch_test(batch)
         with trainer.precision.autocast():
             predicted = model(images).argmax(1)

@@ -19,6 +19,8 @@ from tqdm import tqdm
 from prompting.backbone import CLIP, load_clip
 from prompting.class_prompts import PromptTemplate
 from prompting.errors import InputError, NotFiniteError
+from prompting.feature_store import compute_all
+from prompting.known_images import Images, KnownImages
 from prompting.learned_state import check_complete
 from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
@@ -32,6 +34,7 @@ from .periodic_tests import PeriodicTests
 from .repeatable import seed_loaders
 from .results import write_results
 from .saving import SavedTraining
+from .stored_images import STORED, TESTS, TRAINING, FrozenEncoder, StoredImages
 
 
 def known_trainers(base: type[PromptTrainer] | None = None) -> Iterator[type[PromptTrainer]]:
@@ -55,6 +58,7 @@ class PromptTrainer(SavedTraining):
         by_steps: whether it learns by steps over batches; if not, `run_epoch` is its own, and the last
             epoch is the only one.
         views: how many augmented views of a training image a step takes.
+        frozen_view: which of them, from 1, a frozen encoder sees in training; None where none does.
         training_classes: SUBSAMPLE_CLASSES of what is trained on, where that is not what is tested.
         model_class: how logits come about.
     and overrides `build_template` and `build_learner`, and what else differs from CoOp's way: see
@@ -73,6 +77,7 @@ class PromptTrainer(SavedTraining):
     learns = True
     by_steps = True
     views = 1
+    frozen_view: ClassVar[int | None] = None
     training_classes = ""
     model_class: type[PromptedCLIP] = PromptedCLIP
 
@@ -99,17 +104,22 @@ class PromptTrainer(SavedTraining):
         longest = max(self.dm.dataset.classnames, key=len)
         for template in templates:  # it asks on first use, when files have been written
             PromptTemplate(template).layout([longest], self.clip.context_length)
-        return TextTeacher(templates, self.clip_in_fp32)
+        return TextTeacher(templates, self.clip_in_fp32, self.fetch_texts)
+
+    def frozen_encoder(self) -> FrozenEncoder:
+        """The image encoder that sees `frozen_view`; by default the trainer's own CLIP."""
+        return self.stored.frozen_clip()
 
     def parameter_groups(self) -> list[dict[str, Any]] | None:
         """Groups of the optimizer, with rates of their own; None for one group of all."""
         return None
 
-    def compute_loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
+    def compute_loss(self, images: Images, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         """The loss of a batch and its parts to be logged; by default cross entropy.
 
         Args:
-            images: (B, 3, H, W); a tuple of them where `views` is more than one.
+            images: (B, 3, H, W), or known; what the model's methods take. A tuple of them where `views`
+                is more than one.
             labels: (B,).
 
         Returns:
@@ -190,6 +200,7 @@ class PromptTrainer(SavedTraining):
         self.curves = Curves()
         self.periodic_tests: PeriodicTests | None = None
         names = list(self.dm.dataset.classnames)
+        self.stored = StoredImages(self)
         self.teacher = self.build_teacher()
         learner = self.build_learner(clip, names)
         check_complete(learner)
@@ -224,6 +235,14 @@ class PromptTrainer(SavedTraining):
             return self.model.clip
         return self._load_clip().to(self.device)
 
+    def fetch_texts(self, keys: Sequence[object], compute: Callable[[list[int]], Tensor]) -> Tensor:
+        """Text features of the frozen CLIP in fp32, from the store: `prompting.feature_store.Fetch`."""
+        if not self.stored.options["TEXTS"]:
+            return compute_all(keys, compute)
+        clip = self.model.clip
+        fetch = self.stored.store.texts(clip.fingerprint, clip.embed_dim, self.device)
+        return fetch(keys, compute)
+
     # -- training -----------------------------------------------------------------------------------
 
     def before_train(self) -> None:
@@ -240,7 +259,9 @@ class PromptTrainer(SavedTraining):
         self.trains = True
         run_folder.begin(self.given_cfg, "training", self.dm.dataset)
         super().before_train()
-        if not self.by_steps:
+        if self.by_steps:
+            self.train_loader_x = self.stored.for_training(self.train_loader_x)
+        else:
             self.start_epoch = max(self.start_epoch, self.max_epoch - 1)
         self.curves.resume(self.resumed_from, self.start_epoch)
 
@@ -291,21 +312,27 @@ class PromptTrainer(SavedTraining):
         self.model_zero_grad()
         return loss, {**parts, **self.backward(loss)}
 
-    def parse_batch_train(self, batch: dict) -> tuple[Tensor | tuple[Tensor, ...], Tensor]:
-        """Images (B, 3, H, W), a tuple of the views where there are several, and labels (B,)."""
+    def parse_batch_train(self, batch: dict) -> tuple[Images | tuple[Images, ...], Tensor]:
+        """Images, a tuple of the views where there are several, and labels (B,). A view is
+        (B, 3, H, W), or `KnownImages` where the store serves it."""
+        labels = batch["label"].to(self.device, non_blocking=True)
+        known = self.stored.complete(batch, TRAINING) if STORED in batch else None
+        if known is not None and not batch[STORED]["pictures"]:
+            return KnownImages(known), labels
         # several views are a list; several transforms, one view each, are entries of their own
         given = batch["img"]
         if not isinstance(given, (list, tuple)):
             given = [given, *(batch[f"img{view}"] for view in range(2, self.views + 1))]
-        views = tuple(each.to(self.device, non_blocking=True) for each in given)
-        labels = batch["label"].to(self.device, non_blocking=True)
-        return (views if self.views > 1 else views[0]), labels
+        views: list[Images] = [each.to(self.device, non_blocking=True) for each in given]
+        if known is not None:
+            views[self.frozen_view - 1] = KnownImages(known, views[self.frozen_view - 1])
+        return (tuple(views) if self.views > 1 else views[0]), labels
 
-    def parse_batch_test(self, batch: dict) -> tuple[Tensor, Tensor]:
-        return (
-            batch["img"].to(self.device, non_blocking=True),
-            batch["label"].to(self.device, non_blocking=True),
-        )
+    def parse_batch_test(self, batch: dict) -> tuple[Images, Tensor]:
+        labels = batch["label"].to(self.device, non_blocking=True)
+        if STORED in batch:
+            return KnownImages(self.stored.complete(batch, TESTS)), labels
+        return batch["img"].to(self.device, non_blocking=True), labels
 
     def after_epoch(self) -> None:
         self.test_periodically()
@@ -333,14 +360,14 @@ class PromptTrainer(SavedTraining):
         self.periodic_tests.run(self, self.prompts_to_test())
         resume.set_random_state(state)
 
-    def model_inference(self, input: Tensor) -> Tensor:
+    def model_inference(self, input: Images) -> Tensor:
         with self.precision.autocast():
             return self.model(input)
 
     def logits_of(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits (B, C) and labels (B,) of the images of a split, batch by batch."""
         loader = self.val_loader if split == "val" else self.test_loader
-        for batch in tqdm(loader, desc=split, disable=None, leave=False):
+        for batch in tqdm(self.stored.for_tests(loader), desc=split, disable=None, leave=False):
             images, labels = self.parse_batch_test(batch)
             yield self.model_inference(images), labels
 

@@ -42,6 +42,7 @@ class PromptSRC(IVLP):
     }
     at_least = {"TEXT_LOSS_WEIGHT": 0, "IMAGE_LOSS_WEIGHT": 0}
     more_than = {"GPA_STD": 0}
+    frozen_view = 1
 
     def teacher_templates(self) -> Sequence[str]:
         count, most = self.options.TEACHER_TEMPLATES, len(templates.TEACHER)

@@ -19,6 +19,7 @@ RESULTS_FILE = "results.json"
 _IRRELEVANT = (
     "OUTPUT_DIR",
     "RESUME",
+    "STORE.",
     "VERBOSE",
     "DATASET.ROOT",
     "DATALOADER.NUM_WORKERS",

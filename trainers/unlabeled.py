@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from prompting.known_images import KnownImages
 from prompting.prompted_teacher import PromptedTeacher
 
 from .ivlp import DeepPromptTrainer
 from .periodic_tests import data_manager
 from .prompt_trainer import PromptTrainer
 from .repeatable import seed_loaders
+from .stored_images import FrozenEncoder
 from .teachers import find_teacher
-
-NOT_RANDOM = ("center_crop", "instance_norm", "normalize")
+from .transforms import random_transforms
 
 
 class UnlabeledTrainer(DeepPromptTrainer):
@@ -31,6 +32,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
     """
 
     teacher_method: ClassVar[type[PromptTrainer]]
+    frozen_view = 1
     training_classes = "all"
     teacher: PromptedTeacher
     kept: Tensor | None = None
@@ -38,10 +40,16 @@ class UnlabeledTrainer(DeepPromptTrainer):
     def build_teacher(self) -> PromptedTeacher:
         return find_teacher(self, self.teacher_method)
 
+    def frozen_encoder(self) -> FrozenEncoder:
+        teacher = self.teacher
+        width = teacher.model.clip.embed_dim
+        return FrozenEncoder(teacher.fingerprint, teacher.encode_images, width, torch.float32)
+
     def before_train(self) -> None:
         everything = data_manager(self, self.training_classes)
         self.train_loader_x = everything.train_loader_x
-        self.kept = self._features_of_all(self.train_loader_x.dataset)
+        if not self.stored.options["TRAINING"]:
+            self.kept = self._features_of_all(self.train_loader_x.dataset)
         seed_loaders(self)
         images = everything.dataset.train_x
         # the record of a run's pictures is of what it trains on
@@ -61,7 +69,7 @@ class UnlabeledTrainer(DeepPromptTrainer):
         """The teacher's features of the training images, (N, embed_dim) on the CPU; None where they
         change from epoch to epoch."""
         options = self.cfg.DATALOADER
-        if random := [name for name in self.cfg.INPUT.TRANSFORMS if name not in NOT_RANDOM]:
+        if random := random_transforms(self.cfg):
             print(f"The teacher sees every image anew at each step: {', '.join(random)} change it")
             return None
         print("The teacher sees every image once: nothing changes it from epoch to epoch")
@@ -76,6 +84,8 @@ class UnlabeledTrainer(DeepPromptTrainer):
 
     def parse_batch_train(self, batch: dict) -> tuple[tuple[Tensor, Tensor], Tensor]:
         images, labels = super().parse_batch_train(batch)
+        if isinstance(images, KnownImages):
+            return (images.pixels, images.features), labels
         if self.kept is not None:
             return (images, self.kept[batch["index"]].to(self.device)), labels
         with self.precision.autocast():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Protocol
 from ..published.runs import Environment, Run
 from .interruptions import Interrupted, noted_interruptions
 from .progress import last_progress
+from .sharing import Sharing
 from .single_run import RunError, finished, started
 
 CONSOLE = "console.txt"
@@ -127,11 +127,14 @@ def open_console(run: Run, environment: Environment):
 class Sweep:
     """Brings an executor and the runs of a table together, and says what happens.
 
-    A run that fails does not stop the others; those that depend on it are left out.
+    A run that fails does not stop the others; those that depend on it are left out. Frozen features of
+    training images are computed by the first run that sees them: others start meanwhile, if there are.
     """
 
     def __init__(self, runs: Sequence[Run], environment: Environment, executor: Executor) -> None:
-        self.runs, self.environment, self.executor = runs, environment, executor
+        sharing = Sharing.of(runs, environment)
+        self.runs, self._images, self._sharing = sharing.runs, sharing.images, sharing.count
+        self.environment, self.executor = environment, executor
         self.outcomes: dict[Run, Outcome] = {}
         self._running: set[Run] = set()
         self._shown: dict[Run, str] = {}
@@ -142,6 +145,11 @@ class Sweep:
         Raises:
             Interrupted: Ctrl-C or SIGTERM came, and everything has been stopped.
         """
+        if self._sharing:
+            self._say(
+                f"{self._sharing} runs train on images that others train on as well, and share what is "
+                "frozen of them (docs/frozen_features.md; --options STORE.TRAINING False if not)"
+            )
         try:
             with noted_interruptions() as interruptions:
                 self._run(interruptions)
@@ -155,7 +163,7 @@ class Sweep:
         return not failed
 
     def _run(self, interruptions: Sequence[int]) -> None:
-        waiting = deque(self.runs)
+        waiting = list(self.runs)
         shown_at = time.monotonic()
         while waiting or self._running:
             self._start(waiting)
@@ -171,29 +179,37 @@ class Sweep:
                 shown_at = time.monotonic()
                 self._show_progress()
 
-    def _start(self, waiting: deque[Run]) -> None:
+    def _start(self, waiting: list[Run]) -> None:
         """Hand over every run whose turn it is."""
-        for _ in range(len(waiting)):
-            run = waiting.popleft()
-            needed = [each for each in run.needs if each in self.runs]
-            if any(each not in self.outcomes for each in needed):
-                waiting.append(run)
-                continue
-            if failed := [each for each in needed if self.outcomes[each].problem]:
-                self._settle(run, Outcome(problem=f"left out, since {failed[0]} failed"))
-                continue
-            if not self.executor.free():
-                waiting.appendleft(run)
-                return
-            try:
-                accuracy = finished(run, self.environment)
-                if accuracy is not None:
-                    self._settle(run, Outcome(accuracy, kept=True))
-                else:
-                    self.executor.submit(run)
-                    self._running.add(run)
-            except RunError as error:
-                self._settle(run, Outcome(problem=str(error)))
+        for apart in (True, False):
+            for run in list(waiting):
+                if not self.executor.free():
+                    return
+                if self._is_next(run) and not (apart and self._sees_what_another_encodes(run)):
+                    waiting.remove(run)
+                    self._hand_over(run)
+
+    def _is_next(self, run: Run) -> bool:
+        return all(each in self.outcomes for each in run.needs if each in self.runs)
+
+    def _sees_what_another_encodes(self, run: Run) -> bool:
+        images = self._images.get(run)
+        return images is not None and images in map(self._images.get, self._running)
+
+    def _hand_over(self, run: Run) -> None:
+        needed = [each for each in run.needs if each in self.runs]
+        if failed := [each for each in needed if self.outcomes[each].problem]:
+            self._settle(run, Outcome(problem=f"left out, since {failed[0]} failed"))
+            return
+        try:
+            accuracy = finished(run, self.environment)
+            if accuracy is not None:
+                self._settle(run, Outcome(accuracy, kept=True))
+            else:
+                self.executor.submit(run)
+                self._running.add(run)
+        except RunError as error:
+            self._settle(run, Outcome(problem=str(error)))
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
         self.outcomes[run] = outcome

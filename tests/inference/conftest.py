@@ -10,7 +10,6 @@ import pytest
 from tests.trainers.conftest import (  # noqa: F401 (fixtures)
     CLASSES,
     _one_thread,
-    _own_cache,
     backbones,
     build,
     data,

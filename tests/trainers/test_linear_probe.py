@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from inference import Classifier
 from prompting.errors import InputError
 from tests import tiny_clip
-from trainers import frozen_features, logistic_regression
+from trainers import logistic_regression
 from trainers.logistic_regression import STARTS, STEPS, Fit, Samples, search
 
 from .conftest import CLASSES, Run, Trained, accuracy, learned
@@ -161,23 +161,22 @@ def test_its_accuracy_is_that_of_clips_own_features(run: Run, data: Path) -> Non
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # Dassl's defaults
 
 
-def test_features_that_are_kept_are_not_encoded_again(run: Run, monkeypatch) -> None:
-    encoded: list[int] = []
-    wrapper = frozen_features.DatasetWrapper
+def test_features_that_are_kept_are_not_encoded_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMPT_CACHE", str(tmp_path / "cache"))
 
-    def count(cfg, images, transform):
-        encoded.append(len(images))
-        return wrapper(cfg, images, transform)
+    def computed(output: Path) -> int:
+        manifest = json.loads((output / "manifest.json").read_text())
+        return manifest["frozen_features"]["tests"]["computed"]
 
-    monkeypatch.setattr(frozen_features, "DatasetWrapper", count)
-    other = {"INPUT__RGS_P": "0.11"}  # whose features no other test has asked for
-    first = run("LinearProbeCLIP", "first", DATASET__NUM_SHOTS="2", **other)
-    assert encoded == [2 * 6, 2 * 6, 3 * 6]
-    again = run("LinearProbeCLIP", "again", DATASET__NUM_SHOTS="2", **other)
+    first = run("LinearProbeCLIP", "first", DATASET__NUM_SHOTS="2")
+    assert computed(first) == (2 + 2 + 3) * 6
+    again = run("LinearProbeCLIP", "again", DATASET__NUM_SHOTS="2")
     assert accuracy(again) == accuracy(first)
-    assert len(encoded) == 3
-    run("LinearProbeCLIP", "more", DATASET__NUM_SHOTS="5", **other)
-    assert encoded[3:] == [3 * 6]  # the training images that the first did not draw
+    assert computed(again) == 0
+    more = run("LinearProbeCLIP", "more", DATASET__NUM_SHOTS="5")
+    assert computed(more) == 3 * 6  # the training images that the first did not draw
 
 
 def test_a_given_strength_is_taken(run: Run) -> None:

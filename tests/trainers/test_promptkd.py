@@ -13,7 +13,7 @@ from prompting.backbone import load_clip
 from prompting.errors import InputError
 from prompting.prompted_teacher import PromptedTeacher
 from tests import tiny_clip
-from trainers import unlabeled
+from trainers import transforms
 from trainers.run_folder import changed_pictures
 
 from .conftest import CLASSES, Run, learned, teacher_of
@@ -182,7 +182,7 @@ def test_images_that_never_change_are_encoded_once_by_the_teacher(
     fixed["TRAINER__PROMPTKD__KD_WEIGHT"] = "20"
     once = learned(run("PromptKD", "fixed", **fixed))
     assert sum(encoded) == 24
-    monkeypatch.setattr(unlabeled, "NOT_RANDOM", ())
+    monkeypatch.setattr(transforms, "NOT_RANDOM", ())
     every_time = learned(run("PromptKD", "every_time", **fixed))
     for name, tensor in once.items():
         torch.testing.assert_close(tensor, every_time[name], rtol=1e-4, atol=1e-5)

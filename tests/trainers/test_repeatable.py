@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from dassl.data import DataManager
 from dassl.engine import trainer as engine_trainer
 from torch.utils.data import DataLoader, Dataset
+
+from trainers import periodic_tests
 
 from .conftest import Run, assert_same, learned
 from .test_training import Killed, kill_at
@@ -19,10 +22,11 @@ class Items(Dataset):
 
     def __init__(self, seeded: Dataset) -> None:
         self.make = seeded._make_item
-        self.length = len(seeded)
+        for name in ("data_source", "transform", "is_train", "k_tfm", "return_img0"):
+            setattr(self, name, getattr(seeded, name))
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.data_source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.make(index)
@@ -76,3 +80,18 @@ def test_a_killed_run_goes_on_with_the_same_images(
         with pytest.raises(Killed):
             run("IVLP", "broken")
     assert_same(learned(run("IVLP", "broken")), unbroken)
+
+
+def test_frozen_features_are_shared_by_the_engines(
+    run: Run, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setenv("PROMPT_CACHE", str(tmp_path / "cache"))
+    settings = {"STORE__TRAINING": "True", "TEST__EVERY": "3", "DATASET__SUBSAMPLE_CLASSES": "base"}
+    ours = run("CoOp", "ours", **settings)
+    request.getfixturevalue("unseeded")
+    monkeypatch.setattr(periodic_tests, "DataManager", UnseededManager)
+    theirs = run("CoOp", "theirs", **settings)
+    assert_same(learned(theirs), learned(ours))
+    found = json.loads((theirs / "manifest.json").read_text())["frozen_features"]
+    assert found["training"] == {"read": 3 * 12, "computed": 0}
+    assert found["tests"] == {"read": 9 + 18, "computed": 0}

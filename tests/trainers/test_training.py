@@ -58,6 +58,7 @@ def test_killed_restarted_and_tested_in_between_ends_bit_for_bit_the_same(
             kill_at(patch, method, step)
             with pytest.raises(Killed):
                 run(method, "broken", **settings)
+        settings["STORE__TRAINING"] = "True"  # which changes nothing either
     broken = run(method, "broken", **settings)
     assert_same(learned(broken), learned(unbroken))
     assert accuracy(broken) == accuracy(unbroken)

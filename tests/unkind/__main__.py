@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 from . import __doc__ as description
 from .kinds import KINDS
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds: list[Kind] = [KINDS[name] for name in names]
     minutes = minutes or (float("inf") if count else 5)
     print(f"seed {seed}, {len(kinds)} kinds", flush=True)
-    with tempfile.TemporaryDirectory(prefix="unkind-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="unkind-") as scratch,
+        patch.dict(os.environ, {"PROMPT_CACHE": str(Path(scratch, "cache"))}),
+    ):
         world = World(Path(scratch, "world")).make()
         tallies = run(
             kinds,

@@ -83,7 +83,9 @@ class RunTrial:
 
     def __init__(self, world: World, method: str, settings: dict[str, str], folder: Path) -> None:
         self.output, self.folder = folder / "output", folder
-        self.arguments = world.arguments(method, self.output, settings=settings)
+        # the unbroken run has no store, which changes no bit
+        store = {"STORE.TRAINING": "True", "STORE.FOLDER": str(folder / "store")}
+        self.arguments = world.arguments(method, self.output, settings=settings | store)
         self.usual = world.measured(method, settings)
         self.starts = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .feature_files import Features
 from .kills import Disk, Kills, Signals
 from .pictures import Archives, Pictures
 from .settings import Settings
@@ -24,5 +25,6 @@ _ALL: list[Kind] = [
     Pictures(),
     Archives(),
     Settings(),
+    Features(),
 ]
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
