@@ -337,7 +337,10 @@ class PromptTrainer(SavedTraining):
     def after_epoch(self) -> None:
         self.test_periodically()
         self.curves.save(self.output_dir)
-        super().after_epoch()
+        # validation may draw: the first one of a process by what it imports, so that a run that goes on
+        # would draw once more than an unbroken one
+        with resume.kept_random_state():
+            super().after_epoch()
         if self.epoch + 1 < self.max_epoch:
             resume.save(self._resume_path(self.output_dir), self.resume_state())
         else:
@@ -354,11 +357,10 @@ class PromptTrainer(SavedTraining):
         every, epoch = self.cfg.TEST.get("EVERY", 0), self.epoch + 1
         if every < 1 or epoch % every or self.curves.tested(epoch):
             return
-        state = resume.random_state()
-        if self.periodic_tests is None:
-            self.periodic_tests = PeriodicTests(self)
-        self.periodic_tests.run(self, self.prompts_to_test())
-        resume.set_random_state(state)
+        with resume.kept_random_state():
+            if self.periodic_tests is None:
+                self.periodic_tests = PeriodicTests(self)
+            self.periodic_tests.run(self, self.prompts_to_test())
 
     def model_inference(self, input: Images) -> Tensor:
         with self.precision.autocast():

@@ -45,6 +45,14 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """A block that leaves all random generators as it found them."""
+    state = random_state()
+    yield
+    set_random_state(state)
+
+
 def scheduler_state(scheduler: Any) -> dict[str, Any]:
     """The state of any scheduler as plain values, whatever schedulers it holds.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 import torch
 from dassl.data import DataManager
 from dassl.engine import trainer as engine_trainer
+from dassl.evaluation import Classification
 from torch.utils.data import DataLoader, Dataset
 
 from trainers import periodic_tests
@@ -80,6 +82,21 @@ def test_a_killed_run_goes_on_with_the_same_images(
         with pytest.raises(Killed):
             run("IVLP", "broken")
     assert_same(learned(run("IVLP", "broken")), unbroken)
+
+
+def test_validation_that_draws_changes_no_training(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = {"OPTIM__MAX_EPOCH": "2"}
+    plain = learned(run("CoPrompt", "plain", **once), 2)  # it draws a sentence at every step
+    evaluate = Classification.evaluate
+
+    def drawing(evaluator: Classification) -> dict[str, float]:
+        random.random()
+        return evaluate(evaluator)
+
+    monkeypatch.setattr(Classification, "evaluate", drawing)
+    assert_same(learned(run("CoPrompt", "tested", TEST__FINAL_MODEL="best_val", **once), 2), plain)
 
 
 def test_frozen_features_are_shared_by_the_engines(
