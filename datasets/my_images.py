@@ -255,6 +255,10 @@ def _rename(splits: Splits, path: str) -> Splits:
         label, name = label.strip(), name.strip()
         if not separator:
             raise InputError(f"{path}: the line {line!r} is not of the form LABEL readable name.")
+        if "\t" in name:
+            raise InputError(
+                f"{path}: the line {line!r} has a second tab. Put one label with its name on a line."
+            )
         if names.setdefault(label, name) != name:
             raise InputError(
                 f"{path} names {label!r} twice, {names[label]!r} and {name!r}. Keep one line."

@@ -64,6 +64,11 @@ def _parse_class_names(path: str) -> dict[str, str]:
                 f"{path}: the line {line!r} does not begin with a synset. Lines are like "
                 f"'n01440764 tench', in the order of the synsets. {FETCH}"
             )
+        if "\t" in match[2]:
+            raise InputError(
+                f"{path}: the line {line!r} has a tab within the name: put one synset with its name "
+                f"on a line. {FETCH}"
+            )
         if names.setdefault(match[1], match[2]) != match[2]:
             raise InputError(
                 f"{path} names {match[1]} twice, {names[match[1]]!r} and {match[2]!r}: keep one. "
