@@ -1,9 +1,11 @@
-"""Images a second that a training loader gives, with the pixels of its images kept and without.
+"""Images a second that the loaders of training and of tests give, by number of workers.
 
-    python -m benchmarks.loading --workers 0 1 2 --images 128
+    python -m benchmarks.loading --workers 0 1 2 --images 256
+    python -m benchmarks.loading --workers 0 --clock cpu    # beside other work: without workers
 
-Generated JPEGs of ImageNet's usual size under the training transforms of CLIP methods, in batches of 4;
-beside them the transforms of tests. The first epoch, which decodes, is not counted.
+Generated JPEGs of ImageNet's usual size under the transforms of CLIP's methods in batches of 4, with
+the pixels of training images kept and without. Decoding alone is that of the main process. All take
+turns; figures are the best of a few epochs after the first one.
 """
 
 from __future__ import annotations
@@ -11,39 +13,28 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import tempfile
-import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from dassl.config import get_cfg_default
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
-from PIL import Image
+from dassl.utils import read_image
 from tabulate import tabulate
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-SIZE = (500, 375)
+from . import measure
+from .photographs import write_photographs
+
 BATCH = 4
-EPOCHS = 5
-KEPT = 1024  # MiB
-
-
-def draw_images(folder: Path, count: int) -> list[Datum]:
-    """JPEGs of about 110 kB each, as those of ImageNet."""
-    random, images = np.random.default_rng(0), []
-    for index in range(count):
-        coarse = random.integers(0, 256, (SIZE[1] // 8, SIZE[0] // 8, 3), np.uint8)
-        smooth = np.asarray(Image.fromarray(coarse).resize(SIZE, Image.Resampling.BICUBIC), int)
-        pixels = np.clip(smooth + random.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
-        path = folder / f"{index}.jpg"
-        Image.fromarray(pixels).save(path, quality=85)
-        images.append(Datum(str(path), label=index % 10, classname=str(index % 10)))
-    return images
+KEPT = 2048  # MiB
+DECODED, PIXELS_KEPT = "training, decoded each time", "training, pixels kept"
+TESTS, DECODING = "tests", "decoding alone"
 
 
 def configuration(workers: int, kept: int) -> CfgNode:
@@ -55,41 +46,35 @@ def configuration(workers: int, kept: int) -> CfgNode:
     return cfg
 
 
-def training_loader(images: Sequence[Datum], workers: int, kept: int) -> DataLoader:
-    """A loader as training has it."""
-    cfg = configuration(workers, kept)
-    return build_data_loader(cfg, "RandomSampler", images, BATCH, tfm=build_transform(cfg))
+def epochs(
+    images: Sequence[Datum], workers: int, kept: int = 0, is_train: bool = True
+) -> Callable[[], object]:
+    """What goes through the next epoch of a loader at each call."""
+    cfg, numbers = configuration(workers, kept), itertools.count()
+    transform = build_transform(cfg, is_train=is_train)
+    sampler = "RandomSampler" if is_train else "SequentialSampler"
+    loader = build_data_loader(cfg, sampler, images, BATCH, tfm=transform, is_train=is_train)
+
+    def epoch() -> None:
+        loader.set_epoch(next(numbers))
+        deque(loader, maxlen=0)
+
+    return epoch
 
 
-def testing_loader(images: Sequence[Datum], workers: int) -> DataLoader:
-    """A loader as tests have it."""
-    cfg = configuration(workers, 0)
-    transform = build_transform(cfg, is_train=False)
-    return build_data_loader(cfg, "SequentialSampler", images, BATCH, tfm=transform, is_train=False)
-
-
-def rate(loader: DataLoader) -> float:
-    """Images a second in the best of EPOCHS after the first."""
-    seconds = []
-    for epoch in range(1 + EPOCHS):
-        loader.set_epoch(epoch)
-        start = time.perf_counter()
-        count = sum(len(batch["label"]) for batch in loader)
-        seconds.append(time.perf_counter() - start)
-    return count / min(seconds[1:])
-
-
-def measure(images: Sequence[Datum], workers: int) -> dict[str, float]:
-    """The figures of a number of workers."""
-    decoded = rate(training_loader(images, workers, 0))
-    kept = rate(training_loader(images, workers, KEPT))
-    return {
-        "workers": workers,
-        "training, decoded each time": decoded,
-        "training, pixels kept": kept,
-        "times": kept / decoded,
-        "tests": rate(testing_loader(images, workers)),
+def rates(
+    images: Sequence[Datum], workers: int, clock: Callable[[], float]
+) -> dict[str, float | None]:
+    """Images a second, by what gives them."""
+    paths = {
+        DECODED: epochs(images, workers),
+        PIXELS_KEPT: epochs(images, workers, KEPT),
+        TESTS: epochs(images, workers, is_train=False),
     }
+    if not workers:
+        paths[DECODING] = lambda: [read_image(image.impath) for image in images]
+    seconds = measure.interleaved(paths, torch.device("cpu"), clock=clock)
+    return {name: len(images) / value for name, value in seconds.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -99,17 +84,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--images", type=int, default=256, help="a multiple of 4")
+    parser.add_argument("--clock", choices=measure.CLOCKS, default="wall")
     given = parser.parse_args(arguments)
+    if given.images < BATCH or given.images % BATCH:
+        parser.error(f"--images is {given.images}: expected a multiple of {BATCH}")
+    if given.clock == "cpu" and any(given.workers):
+        parser.error("--clock cpu does not see what workers take: give --workers 0")
     torch.set_num_threads(1)
+    rows = []
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        images = draw_images(Path(folder), given.images)
-        rows = [measure(images, workers) for workers in given.workers]
-    print(
-        tabulate(
-            rows, headers="keys", tablefmt="github", floatfmt=("d", ".0f", ".0f", ".2f", ".0f")
-        )
-    )
+        paths = write_photographs(Path(folder), given.images)
+        images = [Datum(path, label=0, classname="photograph") for path in paths]
+        for workers in given.workers:
+            found = rates(images, workers, measure.CLOCKS[given.clock])
+            times = found[PIXELS_KEPT] / found[DECODED]
+            rows.append({"workers": workers, **found, "times, kept": times})
+    formats = [".2f" if name == "times, kept" else ".0f" for name in rows[0]]
+    print(tabulate(rows, headers="keys", tablefmt="github", floatfmt=formats))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import torch
-from PIL import Image
 from tabulate import tabulate
 from torch import Tensor
 
@@ -33,6 +31,7 @@ from inference.preprocessing import Preprocessing
 from prompting.builtin import BUILTIN
 
 from . import measure, subject
+from .photographs import write_photographs
 
 METHOD, CLASSES, BATCH, WORKERS = "PromptSRC", 50, 100, 2
 HEADERS = ("work", "precision", "pictures", "seconds", "beside", "seconds of that", "times")
@@ -44,17 +43,6 @@ def seconds_of_all_processes() -> float:
 
 
 CLOCKS = {"wall": time.perf_counter, "cpu": seconds_of_all_processes}
-
-
-def write_photographs(folder: Path, count: int) -> list[str]:
-    """JPEG files of smooth noise, whose size in bytes is that of photographs."""
-    random = np.random.default_rng(0)
-    paths = []
-    for number in range(count):
-        small = Image.fromarray(random.integers(0, 256, (75, 100, 3), dtype=np.uint8))
-        paths.append(str(folder / f"{number}.jpg"))
-        small.resize((500, 375), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
-    return paths
 
 
 def build(precision: str, folder: Path, sizes: dict[str, object]) -> Classifier:

@@ -53,7 +53,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--output", default=variables.get("OUTPUT") or "output", help="root of all output folders")
     add("--backbone", default=variables.get("BACKBONE", ""), help="instead of the configured one")
     add("--precision", default=variables.get("PREC", ""), help="fp32, fp16, amp or bf16")
-    add("--jobs", type=int, help="runs at a time on this machine (one a GPU; else cores / threads)")
+    add(
+        "--jobs", type=int, help="runs at a time on this machine (as GPUs go; else cores / threads)"
+    )
+    add("--runs-per-gpu", type=int, default=1, help="runs that share a GPU, here or on Ray (1)")
     add("--threads", type=int, default=THREADS, help=f"threads of each run ({THREADS})")
     add("--ray", metavar="ADDRESS", help="run on a Ray cluster: HOST:PORT, or auto")
     add(WITH_TEACHER, action="store_true", help="also the runs that methods learn from")
@@ -65,23 +68,30 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def build_executor(given: argparse.Namespace, environment: Environment) -> Executor:
     """Where the runs go: to the connected cluster, or to this machine's GPUs or cores."""
-    for name in ("threads", "jobs"):
+    for name in ("threads", "jobs", "runs_per_gpu"):
         value = getattr(given, name)
         if value is not None and value < 1:
-            raise UsageError(f"--{name} is {value}: expected at least 1")
+            raise UsageError(f"--{name.replace('_', '-')} is {value}: expected at least 1")
     if given.ray:
         from .execution import on_ray
 
-        return on_ray.RayExecutor(environment, given.threads, gpus=int(on_ray.has_gpus()))
-    import torch
-
-    devices = [str(i) for i in range(torch.cuda.device_count())]
-    if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        devices = named.split(",")[: len(devices)]
+        gpus = 1 / given.runs_per_gpu if on_ray.has_gpus() else 0
+        return on_ray.RayExecutor(environment, given.threads, gpus)
+    devices = cuda_devices()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jobs = given.jobs or len(devices) or max(1, (cores or 1) // given.threads)
+    by_devices = len(devices) * given.runs_per_gpu
+    jobs = given.jobs or by_devices or max(1, (cores or 1) // given.threads)
     print(f"{jobs} runs at a time, {given.threads} threads each, {len(devices)} GPUs", flush=True)
     return LocalExecutor(environment, jobs, given.threads, devices)
+
+
+def cuda_devices() -> list[str]:
+    """This machine's GPUs, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    devices = [str(index) for index in range(torch.cuda.device_count())]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[: len(devices)] if named else devices
 
 
 def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import measure, subject, use
+from benchmarks.photographs import write_photographs
 from tests.test_benchmarks import DEEP
 
 
@@ -40,6 +41,6 @@ def test_every_row_beside_what_it_is_compared_with(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_photographs_are_as_large_as_they_are_said_to_be(tmp_path: Path) -> None:
-    paths = use.write_photographs(tmp_path, 2)
+    paths = write_photographs(tmp_path, 2)
     assert [Image.open(path).size for path in paths] == [(500, 375)] * 2
     assert 20_000 < Path(paths[0]).stat().st_size < 200_000

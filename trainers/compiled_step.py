@@ -32,33 +32,55 @@ class Step:
 
     eager: operation by operation. graph: the same kernels, on CUDA launched together as CUDA graphs; on
     a CPU there is nothing to launch, and the way serves tests. compiled: kernels that Inductor fuses,
-    which changes the last digits; on CUDA in CUDA graphs too.
+    which changes the last digits; on CUDA in CUDA graphs too. Scaling the loss, the optimizer and what
+    is read of a step stay outside.
 
-    The first step is always eager, and builds what is kept. Where the loss cannot be one graph, or it
-    cannot be compiled here, so are all further ones, and that is said once.
+    The first step of an epoch is always eager, and builds what is kept, which therefore never lies in
+    memory that a graph writes into anew. Eager too is a batch of another shape than the first one, and,
+    where the loss cannot be one graph or cannot be compiled here, every step; either is said once.
     """
 
     def __init__(self, trainer: PromptTrainer) -> None:
         self.trainer, self.way = trainer, trainer.cfg.TRAIN.get("STEP", EAGER)
-        self._began, self._eager, self._compiled = False, self.way == EAGER, None
+        self._began, self._possible, self._compiled = False, self.way != EAGER, None
+        self._shapes: list[torch.Size] | None = None
+        self._said: set[str] = set()
+
+    def start_epoch(self) -> None:
+        """Compute the next step eagerly: tests in between may have replaced what is kept."""
+        self._began = False
 
     def __call__(self, images: Any, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         """What `compute_loss` takes -> the loss, and all parts that are logged; gradients are set."""
         trainer = self.trainer
-        if self._began and not self._eager:
+        if self._possible and self._began and self._is_as_before(images, labels):
             try:
                 return trainer.differentiate(self._compiled_loss(), images, labels)
             except torch.cuda.OutOfMemoryError:
                 raise
             except Exception as error:  # of many kinds, as torch's compilers have it
                 reason = str(error).strip().partition("\n")[0]
-                print(
-                    f"TRAIN.STEP {self.way} cannot be had here, so that steps are eager: "
-                    f"{type(error).__name__}: {reason:.300}"
+                self._say(
+                    f"cannot be had here, so that steps are eager: {type(error).__name__}: "
+                    f"{reason:.300}"
                 )
-                self._eager = True
+                self._possible = False
         self._began = True
         return trainer.differentiate(trainer.compute_loss, images, labels)
+
+    def _is_as_before(self, images: Any, labels: Tensor) -> bool:
+        views = images if isinstance(images, tuple) else (images,)
+        shapes = [each.shape for each in (*views, labels)]
+        self._shapes = self._shapes or shapes
+        if shapes == self._shapes:
+            return True
+        self._say(f"is for batches of {self._shapes[-1][0]} images of one size; others are eager")
+        return False
+
+    def _say(self, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            print(f"TRAIN.STEP {self.way} {what}")
 
     def _compiled_loss(self) -> Callable:
         kind = self.trainer.device.type

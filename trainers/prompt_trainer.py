@@ -273,6 +273,7 @@ class PromptTrainer(SavedTraining):
     def before_epoch(self) -> None:
         super().before_epoch()
         self.train_loader_x.set_epoch(self.epoch)
+        self.step.start_epoch()
 
     def run_epoch(self) -> None:
         learning_rate = self.get_current_lr()
@@ -307,9 +308,9 @@ class PromptTrainer(SavedTraining):
         self, compute_loss: Callable, images: Any, labels: Tensor
     ) -> tuple[Any, dict[str, Tensor]]:
         """Set the gradients by `compute_loss` or another form of it; returns loss and all parts."""
+        self.model_zero_grad()  # before: a graph overwrites the gradients that it gave
         with self.precision.autocast():
             loss, parts = compute_loss(images, labels)
-        self.model_zero_grad()
         return loss, {**parts, **self.backward(loss)}
 
     def parse_batch_train(self, batch: dict) -> tuple[Images | tuple[Images, ...], Tensor]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 from dassl.data import data_manager
-from dassl.data.data_manager import build_data_loader
+from dassl.data.data_manager import DatasetWrapper, build_data_loader
 from dassl.data.datasets import Datum
 from dassl.data.kept_pixels import KeptPixels
 from dassl.data.transforms import build_transform
@@ -75,6 +75,15 @@ def test_each_is_decoded_once_and_nothing_else_changes(workers, images, decoded)
         assert all(map(torch.equal, one, other))
     lines = decoded.read_text().splitlines()
     assert sorted(lines) == sorted(item.impath for item in images)
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_by_default_pixels_are_kept_where_cuda_is_used(cuda, images, decoded, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    dataset = DatasetWrapper(get_cfg_default(), images, np.asarray, is_train=True)
+    for _ in range(2):
+        dataset[0]
+    assert len(decoded.read_text().splitlines()) == (1 if cuda else 2)
 
 
 def test_what_does_not_fit_is_decoded_every_time():

@@ -79,7 +79,7 @@ class RayExecutor:
     Attributes:
         environment: of all runs; data and output are paths on every node.
         threads: CPUs and threads of each run.
-        gpus: GPUs of each run.
+        gpus: of each run, a fraction where runs share one.
     """
 
     environment: Environment

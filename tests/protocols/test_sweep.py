@@ -144,6 +144,7 @@ def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
         (["base2new", "--datasets", "dtt"], "'dtd'"),
         (["base2new", "--seeds", "2", "2"], "twice"),
         (["base2new", "--jobs", "0"], "at least 1"),
+        (["base2new", "--runs-per-gpu", "0"], "--runs-per-gpu is 0: expected at least 1"),
         (["base2new", "--options", "OPTIM.LR"], "no value"),
         (["base2new", "--ray", "nonsense"], "not HOST:PORT"),
         (["base2new", "--ray", "127.0.0.1:9"], "no Ray cluster answers"),
@@ -153,6 +154,55 @@ def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
     pytest.importorskip("ray") if "--ray" in arguments else None
     assert command.main([*arguments, "--output", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "visible", "expected"),
+    [
+        ([], None, ["0", "1"]),
+        (["--runs-per-gpu", "2"], None, ["0", "1", "0", "1"]),
+        (["--runs-per-gpu", "3"], "5,7", ["5", "7", "5", "7", "5", "7"]),
+        (["--runs-per-gpu", "2", "--jobs", "3"], None, ["0", "1", "0"]),
+    ],
+)
+def test_runs_share_gpus(more, visible, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    devices = []
+
+    @contextmanager
+    def started(run, environment, console, threads, device):
+        devices.append(device)
+        yield
+
+    monkeypatch.setattr(sweep, "started", started)
+    executor = command.build_executor(
+        command.parse(["base2new", *more]), Environment(tmp_path, tmp_path)
+    )
+    for run in planned(range(1, 9)):
+        if executor.free():
+            executor.submit(run)
+    assert devices == expected
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(True, 0.25), (False, 0)])
+def test_runs_on_ray_take_a_share_of_a_gpu(gpus, expected, monkeypatch, tmp_path):
+    pytest.importorskip("ray")
+    from protocols.execution import on_ray
+
+    asked = {}
+
+    class Task:
+        def options(self, **options):
+            asked.update(options)
+
+    monkeypatch.setattr("ray.remote", lambda execute: Task())
+    monkeypatch.setattr(on_ray, "has_gpus", lambda: gpus)
+    given = command.parse(["base2new", "--ray", "auto", "--runs-per-gpu", "4"])
+    command.build_executor(given, Environment(tmp_path, tmp_path))
+    assert asked["num_gpus"] == expected
 
 
 def results_of(output):

@@ -7,7 +7,7 @@ import torch
 
 from prompting.errors import InputError
 
-from .conftest import STEPPING, Run, assert_same, learned
+from .conftest import STEPPING, Run, assert_same
 
 
 def shallow(trainer):
@@ -74,23 +74,35 @@ def test_steps_by_the_graph_are_the_eager_ones(method: str, way: str, build, cap
     assert ours.step._compiled is not None
 
 
-def test_what_cannot_be_one_graph_is_eager_and_said_once(
-    build, run: Run, monkeypatch, capsys
-) -> None:
+def test_what_cannot_be_one_graph_is_eager_and_said_once(build, monkeypatch, capsys) -> None:
     from trainers.coop import CoOp
 
-    expected = learned(run("CoOp", "expected"))
-    compute_loss = CoOp.compute_loss
+    eager, ours = shallow(build("CoOp")), shallow(build("CoOp", TRAIN__STEP="graph"))
+    expected, compute_loss = steps(eager), CoOp.compute_loss
 
     def reads(self, images, labels):
         loss, parts = compute_loss(self, images, labels)
         return (loss if loss.item() > -1 else -loss), parts
 
     monkeypatch.setattr(CoOp, "compute_loss", reads)
-    capsys.readouterr()
-    output = run("CoOp", "fallen", TRAIN__STEP="graph")
+    assert steps(ours) == expected
     assert capsys.readouterr().out.count("TRAIN.STEP graph cannot be had here") == 1
-    assert_same(learned(output), expected)
+    assert_same(ours.learned.copy(), eager.learned.copy())
+
+
+def test_the_first_step_of_an_epoch_and_other_shapes_are_eager(build, monkeypatch, capsys) -> None:
+    trainer, eager = build("CoOp", TRAIN__STEP="graph"), []
+    monkeypatch.setattr(
+        trainer, "differentiate", lambda loss, *_: eager.append(loss == trainer.compute_loss)
+    )
+    images, labels = torch.zeros(4, 3, 32, 32), torch.zeros(4)
+    for count in (4, 4, 4, 3, 3, 4):
+        trainer.step(images[:count], labels[:count])
+    trainer.step.start_epoch()
+    trainer.step(images, labels)
+    trainer.step(images, labels)
+    assert eager == [True, False, False, True, True, False, True, False]
+    assert capsys.readouterr().out.count("TRAIN.STEP graph is for batches of 4 images") == 1
 
 
 def test_without_a_compiler_steps_are_eager(run: Run, monkeypatch, capsys) -> None:

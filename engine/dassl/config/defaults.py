@@ -66,8 +66,9 @@ DEFAULTS: dict[str, Any] = {
         "NUM_WORKERS": 4,
         # Augmented views of each training image: above 1, img is a list of so many tensors.
         "K_TRANSFORMS": 1,
-        # MiB of memory at most for decoded training images, which are read in every epoch.
-        "KEPT_PIXELS": 1024,
+        # MiB of memory at most for decoded training images, which are read in every epoch. -1: 2048
+        # where CUDA is used, and none on a CPU, where steps take far longer than reading.
+        "KEPT_PIXELS": -1,
         # Also return the image without augmentation, as img0.
         "RETURN_IMG0": False,
         "TRAIN_X": {

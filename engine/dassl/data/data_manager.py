@@ -23,6 +23,7 @@ from .transforms.transforms import build_transform, plain_transform
 __all__ = ["DataManager", "DatasetWrapper", "build_data_loader"]
 
 _MOST_WORKERS = 8
+_KEPT_PIXELS = 2048  # MiB, where CUDA is used: the few-shot images of most benchmarks fit
 
 
 class DatasetWrapper(Dataset):
@@ -62,8 +63,7 @@ class DatasetWrapper(Dataset):
                 "make several views; unset INPUT.NO_TRANSFORM"
             )
         self.to_tensor = plain_transform(cfg) if self.return_img0 else None
-        limit = cfg.DATALOADER.KEPT_PIXELS * 2**20 if is_train else 0
-        self.pixels = KeptPixels(len(data_source), limit)
+        self.pixels = KeptPixels(len(data_source), _kept_mebibytes(cfg) * 2**20 if is_train else 0)
         self.seeds = ItemSeeds(base_seed(cfg.SEED))
 
     def set_epoch(self, epoch: int) -> None:
@@ -102,6 +102,15 @@ class DatasetWrapper(Dataset):
     def _transform_image(self, tfm: Callable, img0: Image.Image) -> Any:
         views = [tfm(img0) for _ in range(self.k_tfm)]
         return views[0] if len(views) == 1 else views
+
+
+def _uses_cuda(cfg: CfgNode) -> bool:
+    return cfg.USE_CUDA and torch.cuda.is_available()
+
+
+def _kept_mebibytes(cfg: CfgNode) -> int:
+    given = cfg.DATALOADER.KEPT_PIXELS
+    return given if given >= 0 else _KEPT_PIXELS * _uses_cuda(cfg)
 
 
 def build_data_loader(
@@ -173,7 +182,7 @@ def build_data_loader(
         sampler=sampler,
         num_workers=workers,
         drop_last=is_train and len(data_source) >= batch_size,
-        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+        pin_memory=_uses_cuda(cfg),
         persistent_workers=is_train and workers > 0,
     )
 

@@ -29,14 +29,18 @@ class KeptPixels:
         if not count or not limit:
             return
         try:
-            self._memory = memoryview(mmap.mmap(-1, limit))
-            numbers = mmap.mmap(-1, 8 * 3 * (count + 1))
-        except (OSError, OverflowError, ValueError):  # no system gives so much
-            self._memory = None
+            memory, numbers = mmap.mmap(-1, limit), mmap.mmap(-1, 8 * 3 * (count + 1))
+            self._lock = multiprocessing.Lock()
+        except (
+            ImportError,
+            OSError,
+            OverflowError,
+            ValueError,
+        ):  # so much, or a lock, is not there
             return
+        self._memory = memoryview(memory)
         # offset, width and height of each image, 0 where it is not kept; last the number of bytes taken
         self._table = np.frombuffer(numbers, np.int64).reshape(-1, 3)
-        self._lock = multiprocessing.Lock()
 
     def image(self, index: int, read: Callable[[], Image.Image]) -> Image.Image:
         """The image of that number, which ``read`` decodes where it is not kept; a copy to change."""
