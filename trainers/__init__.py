@@ -10,6 +10,7 @@ from functools import reduce
 from yacs.config import CfgNode
 
 from . import stored_images
+from .compiled_step import EAGER
 from .config import add_nodes
 from .prompt_trainer import PromptTrainer, known_trainers
 
@@ -18,11 +19,11 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every trainer's nodes, three keys and the node STORE; what is there already stays.
+    """Add every trainer's nodes, four keys and the node STORE; what is there already stays.
 
     DATASET.SUBSAMPLE_CLASSES: all, base or new. TEST.EVERY: test base and new classes every so many
-    epochs; 0 for never. MODEL.BACKBONE.ACTIVATION: of weights that do not say it. STORE: see
-    `stored_images.OPTIONS`.
+    epochs; 0 for never. MODEL.BACKBONE.ACTIVATION: of weights that do not say it. TRAIN.STEP: how a
+    step is computed (`compiled_step.Step`). STORE: see `stored_images.OPTIONS`.
     """
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
@@ -35,6 +36,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
     cfg.MODEL.BACKBONE.setdefault("ACTIVATION", "")
+    cfg.TRAIN.setdefault("STEP", EAGER)
     store = cfg.setdefault("STORE", CfgNode())
     for key, default in stored_images.OPTIONS.items():
         store.setdefault(key, default)
