@@ -119,3 +119,16 @@ def test_a_run_may_go_on_with_another_step(run: Run) -> None:
     run("CoOp", OPTIM__MAX_EPOCH="1", TRAIN__STEP="graph")  # finished, and kept
     with pytest.raises(InputError, match=r"TRAIN\.STEP is 'graphs': choose one of eager, graph"):
         run("CoOp", "other", TRAIN__STEP="graphs")
+
+
+@pytest.mark.parametrize("method", ["CoOp", "PromptSRC"])
+def test_stored_features_go_into_the_graph(method: str, build, tmp_path, capsys) -> None:
+    """In place of pictures, and beside them."""
+    torch._dynamo.reset()
+    settings = {"STORE__TRAINING": "True", "STORE__FOLDER": str(tmp_path)}
+    eager, ours = shallow(build(method)), shallow(build(method, TRAIN__STEP="graph", **settings))
+    ours.set_learned(eager.learned.copy())
+    ours.train_loader_x = ours.stored.for_training(ours.train_loader_x)
+    assert steps(ours) == steps(eager)
+    assert ours.stored.counts["training"]["computed"]
+    assert "eager" not in capsys.readouterr().out

@@ -59,6 +59,8 @@ OF_METHODS = {
     "TEACHER": "zero-shot",
 }
 TESTS_BETWEEN = {"TEST.FINAL_MODEL": "best_val"}
+# what other runs have kept of texts may differ in its last bits
+WITHOUT_STORE = {"STORE.TESTS": "False", "STORE.TEXTS": "False"}
 
 
 def method_settings(method: str) -> dict[str, str]:
@@ -150,7 +152,7 @@ class World:
         note = output.with_name(f"{output.name}.operations")
         output.parent.mkdir(parents=True, exist_ok=True)
         run = Forked(
-            self.arguments(method, output, settings=settings),
+            self.arguments(method, output, settings={**(settings or {}), **WITHOUT_STORE}),
             console,
             Faults(output, note=note).install,
         )
