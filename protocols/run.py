@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .execution.devices import cuda_devices
 from .execution.interruptions import Interrupted
 from .execution.single_run import THREADS, RunError
 from .execution.sweep import Executor, LocalExecutor, Sweep
@@ -73,9 +74,7 @@ def build_executor(given: argparse.Namespace, environment: Environment) -> Execu
         from .execution import on_ray
 
         return on_ray.RayExecutor(environment, given.threads, gpus=int(on_ray.has_gpus()))
-    import torch
-
-    devices = [str(i) for i in range(torch.cuda.device_count())]
+    devices = cuda_devices()
     if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
         devices = named.split(",")[: len(devices)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

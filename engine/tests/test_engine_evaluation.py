@@ -6,6 +6,7 @@ import pytest
 import torch
 from dassl.evaluation import Classification, build_evaluator
 from dassl.metrics import compute_accuracy, compute_distance_matrix, cosine_distance
+from sklearn.metrics import f1_score
 
 # Class 0: 3 of 4 right, one taken for 1. Class 1: 2 of 2. Class 2: 0 of 1, taken for 3,
 # which does not occur and so does not count in the mean.
@@ -41,6 +42,16 @@ def test_figures_and_lines(make_cfg, capsys):
         "* error: 28.6%\n"
         "* macro_f1: 55.2%\n"
     )
+
+
+def test_the_macro_f1_is_scikit_learn_s(make_cfg):
+    random = torch.Generator().manual_seed(0)
+    truth, predicted = torch.randint(12, (2, 90), generator=random)
+    truth[truth == 5] = 4  # one that does not occur, but is predicted
+    evaluator = Classification(make_cfg())
+    evaluator.process(scores(predicted.tolist(), 12), truth)
+    expected = f1_score(truth, predicted, average="macro", labels=truth.unique())
+    assert evaluator.evaluate()["macro_f1"] == pytest.approx(100 * expected, abs=1e-12)
 
 
 def test_thousands_are_separated(make_cfg, capsys):
