@@ -12,6 +12,10 @@ is one line on standard error and exit status 2.
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()  # until all is imported, as train.py says
+
 import argparse
 import signal
 import sys

@@ -11,6 +11,7 @@ noticed. Ctrl-C and SIGTERM end a run with 130 and 143; the same command goes on
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -46,6 +47,10 @@ if __name__ == "__main__":  # before the imports, which take seconds
         if signal.getsignal(_number) != signal.SIG_IGN:
             signal.signal(_number, stop)
 
+# What is imported stays to the end. Python would look through all of it for garbage, many times now and
+# once more when it ends, which is a third of what a start and an end take.
+gc.disable()
+
 import argparse
 import difflib
 import re
@@ -68,6 +73,9 @@ from prompting.command_line import Parser
 from prompting.errors import InputError
 from trainers import run_folder
 from trainers.configuration_merge import merge
+
+gc.freeze()
+gc.enable()
 
 # of all rooms; the original Dassl has none
 INPUT_ERRORS = (

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .execution.devices import has_cuda
 from .execution.interruptions import Interrupted
 from .execution.single_run import RunError, run_here
 from .published import methods, runs, settings
@@ -365,9 +366,7 @@ def check_options(options: Sequence[str]) -> None:
 
 def precision_here(wanted: str) -> str:
     """The precision asked for; without CUDA and without a wish fp32, which is said."""
-    import torch
-
-    if not torch.cuda.is_available():
+    if not has_cuda():
         wanted = wanted or "fp32"
         print(f"No CUDA device: running on the CPU in {wanted}", flush=True)
     return wanted

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .execution.devices import cuda_devices
 from .execution.interruptions import Interrupted
 from .execution.single_run import THREADS, RunError
 from .execution.sweep import Executor, LocalExecutor, Sweep
@@ -83,15 +84,6 @@ def build_executor(given: argparse.Namespace, environment: Environment) -> Execu
     jobs = given.jobs or by_devices or max(1, (cores or 1) // given.threads)
     print(f"{jobs} runs at a time, {given.threads} threads each, {len(devices)} GPUs", flush=True)
     return LocalExecutor(environment, jobs, given.threads, devices)
-
-
-def cuda_devices() -> list[str]:
-    """This machine's GPUs, as CUDA_VISIBLE_DEVICES names them."""
-    import torch
-
-    devices = [str(index) for index in range(torch.cuda.device_count())]
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",")[: len(devices)] if named else devices
 
 
 def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from own_pictures.__main__ import parse_arguments
-from tests import check_golden
 from tests.datasets.miniature import caltech101
 from tests.protocols.test_new_method import copy_of_the_project
 
@@ -50,13 +49,13 @@ def test_the_documented_method_is_the_one_that_is_here() -> None:
 
 
 @pytest.mark.slow
-def test_the_documented_new_method_runs_the_table(tmp_path: Path) -> None:
+def test_the_documented_new_method_runs_the_table(tmp_path: Path, world: Path) -> None:
     _, code = blocks("docs/add_a_method.md", "python")
     (block,) = blocks("docs/add_a_method.md", "bash")
     tree = copy_of_the_project(tmp_path / "tree")
     (tree / "trainers/vpt.py").write_text(code)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = dict(os.environ, PATH=path, PREC="fp32")
+    environment = dict(os.environ, PATH=path, PREC="fp32", DATA=str(world))
     shorter = {"bash": ["OPTIM.MAX_EPOCH", "1"], "python": ["--options", "OPTIM.MAX_EPOCH", "1"]}
     said = ""
     for words in commands(block):
@@ -140,11 +139,13 @@ def test_the_averages_in_the_readme_are_those_of_the_report() -> None:
 
 
 @pytest.mark.slow
-def test_the_first_command_prints_what_the_report_says_of_a_seed(tmp_path: Path) -> None:
+def test_the_first_command_prints_what_the_report_says_of_a_seed(
+    tmp_path: Path, world: Path
+) -> None:
     """One of the seeds, for time; within what another processor's rounding can change."""
     script, _ = commands(blocks("README.md", "bash")[0])
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    variables = {"PATH": path, "DATA": str(tmp_path), "OUTPUT": str(tmp_path / "output")}
+    variables = {"PATH": path, "DATA": str(world), "OUTPUT": str(tmp_path / "output")}
     environment = dict(os.environ, SEEDS="1", **variables)
     done = subprocess.run(script, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -172,7 +173,7 @@ def test_the_tables_of_the_findings_are_those_of_the_report() -> None:
     assert found <= rows("docs/examples/report.md")
 
 
-def test_the_inline_commands_of_the_readme_run() -> None:
+def test_the_inline_command_of_the_readme_is_the_one_that_is_tried() -> None:
+    """By tests/test_golden.py."""
     inline = re.findall(r"`(python -m [^`]+)`", (ROOT / "README.md").read_text())
     assert inline == ["python -m tests.check_golden tests/fixtures/golden"]
-    assert check_golden.main(["tests/fixtures/golden"]) == 0

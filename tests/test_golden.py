@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import pytest
 from tests import check_golden
 
 GOLDEN = Path(__file__).parent / "fixtures" / "golden"
+README = Path(__file__).parents[1] / "README.md"
 
 
 def test_all_recorded_runs_are_reproduced(capsys: pytest.CaptureFixture) -> None:
-    assert check_golden.main([str(GOLDEN)]) == 0
+    """By the command of the README."""
+    (folder,) = re.findall(r"`python -m tests\.check_golden (\S+)`", README.read_text())
+    assert Path(folder).samefile(GOLDEN)
+    assert check_golden.main([folder]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(list(GOLDEN.glob("*.npz"))) == 21
     assert all(line.endswith("  ok") for line in lines)

@@ -17,7 +17,7 @@ from tests.unkind import __main__ as command
 from tests.unkind import malice
 from tests.unkind.faults import Faults
 from tests.unkind.judging import is_clear
-from tests.unkind.kills import Kills, RunTrial
+from tests.unkind.kills import Disk, Kills, RunTrial, Signals
 from tests.unkind.kinds import KINDS
 from tests.unkind.mutations import OF_BYTES, of_bytes, of_tree
 from tests.unkind.readers import Reader, in_a_fork
@@ -47,8 +47,8 @@ def try_kind(kind: Kind, world: World, folder: Path, count: int, seed: int = 1) 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_nothing_is_raw_or_silent(kind: str, world: World, tmp_path: Path) -> None:
-    slow = KINDS[kind].share > 1
-    tally = try_kind(KINDS[kind], world, tmp_path, count=3 if slow else 40)
+    whole_runs = isinstance(KINDS[kind], (Kills, Disk, Signals))
+    tally = try_kind(KINDS[kind], world, tmp_path, count=4 if whole_runs else 40)
     assert not tally.bad
     assert tally.times >= 3
 

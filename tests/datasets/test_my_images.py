@@ -260,7 +260,9 @@ def test_class_names_line_without_a_name(two_level):
 
 def test_class_names_of_two_lines_in_one(two_level):
     lines(two_level / "names.txt", ["cat\thouse cat\tdog\tgood dog"])
-    with pytest.raises(InputError, match=r"has a second tab\. Put one label with its name on a line"):
+    with pytest.raises(
+        InputError, match=r"has a second tab\. Put one label with its name on a line"
+    ):
         build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
 
 

@@ -67,12 +67,12 @@ def rows(text: str) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_a_run_on_the_built_in_flowers_is_repeated_to_the_label(
-    call: Call, tmp_path: Path, monkeypatch
+    call: Call, world: Path, tmp_path: Path, monkeypatch
 ) -> None:
     """The names are those that the test gave, from the file to share alone too."""
     arguments = train.parse_arguments(
         [
-            *("--root", str(tmp_path), "--seed", "1", "--trainer", "PromptSRC"),
+            *("--root", str(world), "--seed", "1", "--trainer", "PromptSRC"),
             *("--dataset-config-file", "configs/datasets/builtin_flowers.yaml"),
             *("--config-file", "configs/trainers/PromptSRC/builtin.yaml"),
             *("--output-dir", str(tmp_path / "run"), "DATASET.SUBSAMPLE_CLASSES", "base"),

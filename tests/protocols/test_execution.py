@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from filelock import FileLock
 
 import train
 from protocols import launch
-from protocols.execution import single_run
+from protocols.execution import devices, single_run
 from protocols.execution.single_run import (
     LOCK,
     RunError,
@@ -305,12 +306,25 @@ def test_own_scripts_set_keys_of_the_type_of_the_published_value(capsys):
 
 
 def test_without_cuda_precision_is_fp32_or_what_was_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(devices.metadata, "version", {"torch": "2.13.0"}.get)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert launch.precision_here("") == "fp32"
     assert "fp32" in capsys.readouterr().out
     assert launch.precision_here("bf16") == "bf16"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert launch.precision_here("") == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("2.4.1+cpu", []), ("2.4.1+cu121", ["0", "1"]), ("2.4.1", ["0", "1"])]
+)
+def test_a_cpu_build_of_torch_is_not_imported_to_find_devices(version, expected, monkeypatch):
+    monkeypatch.setattr(devices.metadata, "version", {"torch": version}.get)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    if not expected:
+        monkeypatch.setitem(sys.modules, "torch", None)  # an import of it would fail
+    assert devices.cuda_devices() == expected
 
 
 def test_precision_goes_to_the_method_that_runs():

@@ -15,7 +15,7 @@ import pytest
 
 from prompting import checkpoints
 from protocols import run as command
-from protocols.execution import sweep
+from protocols.execution import devices, sweep
 from protocols.execution.sweep import LocalExecutor, Outcome, Sweep, progress
 from protocols.published.runs import Environment, table_runs
 from protocols.published.settings import ROOT
@@ -166,15 +166,16 @@ def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
     ],
 )
 def test_runs_share_gpus(more, visible, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "has_cuda", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    devices = []
+    used = []
 
     @contextmanager
     def started(run, environment, console, threads, device):
-        devices.append(device)
+        used.append(device)
         yield
 
     monkeypatch.setattr(sweep, "started", started)
@@ -184,7 +185,7 @@ def test_runs_share_gpus(more, visible, expected, monkeypatch, tmp_path):
     for run in planned(range(1, 9)):
         if executor.free():
             executor.submit(run)
-    assert devices == expected
+    assert used == expected
 
 
 @pytest.mark.parametrize(("gpus", "expected"), [(True, 0.25), (False, 0)])
@@ -222,26 +223,37 @@ def results_of(output):
 def sweep_command(environment, *more):
     arguments = ["--methods", *METHODS, "--datasets", "my_images", "--seeds", "1"]
     arguments += ["--data", environment.data, "--output", environment.output, "--precision", "fp32"]
-    arguments += ["--backbone", environment.backbone, *more]
+    arguments += ["--backbone", environment.backbone, "--threads", "1", *more]
     arguments += ["--options", "DATASET.DIR", environment.data / "pictures", *OPTIONS]
     return [sys.executable, "-W", "ignore", "-m", "protocols.run", "base2new", *map(str, arguments)]
 
 
-@pytest.mark.slow
-def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(tmp_path, monkeypatch):
-    environment = make_environment(tmp_path)
-    unbroken = Environment(
-        environment.data, tmp_path / "unbroken", environment.backbone, "fp32", environment.options
-    )
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert subprocess.run(sweep_command(unbroken), cwd=ROOT).returncode == 0
-    for seconds in (4, 8, 12):
-        process = subprocess.Popen(sweep_command(environment, "--jobs", "2"), cwd=ROOT)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The numbers of a sweep that nothing disturbs."""
+    environment = make_environment(tmp_path_factory.mktemp("unbroken"))
     assert subprocess.run(sweep_command(environment), cwd=ROOT).returncode == 0
-    assert results_of(environment.output) == results_of(unbroken.output)
+    return results_of(environment.output)
+
+
+def wait_for(name, environment, process):
+    """Wait until a run has a file of that name, or the process has ended."""
+    while not list(environment.output.rglob(name)) and process.poll() is None:
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_ends_with_the_numbers_of_an_unbroken_one(unbroken, tmp_path):
+    environment = make_environment(tmp_path)
+    # as runs start, in the middle of one, between two
+    for name in (sweep.CONSOLE, "*.pth*", "results.json"):
+        process = subprocess.Popen(sweep_command(environment, "--jobs", "2"), cwd=ROOT)
+        wait_for(name, environment, process)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert len(results_of(environment.output)) < len(unbroken)
+    assert subprocess.run(sweep_command(environment), cwd=ROOT).returncode == 0
+    assert results_of(environment.output) == unbroken
 
 
 @pytest.mark.slow
@@ -296,16 +308,13 @@ def test_sigterm_to_a_script_reaches_its_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ray_nodes_one_of_them_killed_give_the_local_numbers(tmp_path):
+def test_two_ray_nodes_one_of_them_killed_give_the_local_numbers(unbroken, tmp_path):
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     environment = make_environment(tmp_path)
-    local = Environment(
-        environment.data, tmp_path / "local", environment.backbone, "fp32", environment.options
-    )
     cluster = cluster_utils.Cluster()
     try:
-        cluster.add_node(num_cpus=2, num_gpus=0, include_dashboard=False)
-        second = cluster.add_node(num_cpus=2, num_gpus=0)
+        cluster.add_node(num_cpus=1, num_gpus=0, include_dashboard=False)
+        second = cluster.add_node(num_cpus=1, num_gpus=0)
         cluster.wait_for_nodes()
         process = subprocess.Popen(
             sweep_command(environment, "--ray", cluster.address),
@@ -318,5 +327,4 @@ def test_two_ray_nodes_one_of_them_killed_give_the_local_numbers(tmp_path):
         assert process.wait(timeout=400) == 0
     finally:
         cluster.shutdown()
-    assert subprocess.run(sweep_command(local), cwd=ROOT).returncode == 0
-    assert results_of(environment.output) == results_of(local.output)
+    assert results_of(environment.output) == unbroken

@@ -90,9 +90,9 @@ def test_the_average_goes_on_after_a_restart(run: Run, monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 def test_a_real_kill(run: Run, data: Path, backbones: Path, tmp_path: Path) -> None:
-    unbroken = learned(run("PromptSRC", "unbroken", OPTIM__MAX_EPOCH="40"), 40)
+    unbroken = learned(run("PromptSRC", "unbroken", OPTIM__MAX_EPOCH="20"), 20)
     backbone = str(tiny_clip.write(backbones))
-    settings = settings_of("PromptSRC") | {"OPTIM.MAX_EPOCH": "40"}
+    settings = settings_of("PromptSRC") | {"OPTIM.MAX_EPOCH": "20"}
     command = [
         *(sys.executable, "train.py", "--root", str(data), "--seed", "1"),
         *("--trainer", "PromptSRC", "--backbone", backbone),
@@ -110,7 +110,7 @@ def test_a_real_kill(run: Run, data: Path, backbones: Path, tmp_path: Path) -> N
     assert resume.exists()
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "Resuming from" in finished.stdout
-    assert_same(learned(tmp_path / "broken", 40), unbroken)
+    assert_same(learned(tmp_path / "broken", 20), unbroken)
     assert not resume.exists()
 
 
