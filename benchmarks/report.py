@@ -25,6 +25,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             **{key: _figure(row[key], row["unit"]) for key in ("ours", "plain", "floor")},
             "times faster": _ratio(row["times_faster"], 4),
             "times the floor": _ratio(row["times_floor"], 3),
+            "step": row.get("step", ""),
             "launches": _count(row.get("launches")),
             "waits": _count(row.get("waits")),
             "note": row["note"],

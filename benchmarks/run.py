@@ -27,6 +27,7 @@ import torch
 from tqdm import tqdm
 
 from prompting.files import write_atomically
+from trainers.compiled_step import EAGER, WAYS
 
 from . import launches, measure, report, subject
 from .plain import METHODS, PlainPath
@@ -68,7 +69,8 @@ PLAIN_KEEPS = 16
 class Row:
     """One measurement; ours, plain and floor are None until measured or where they do not exist.
 
-    Of a training step, what ours launches and how often the host waits for it (`launches.Counts`).
+    Of a training step, TRAIN.STEP of ours, what ours launches and how often the host waits for it
+    (`launches.Counts`).
     """
 
     method: str
@@ -83,6 +85,7 @@ class Row:
     unit: str = ""
     times_faster: float | None = None
     times_floor: float | None = None
+    step: str = EAGER
     launches: int | None = None
     waits: int | None = None
     note: str = ""
@@ -176,7 +179,8 @@ def _in_process(row: Row, device: torch.device, sizes: dict[str, object], folder
     torch.manual_seed(0)
     if row.work in ("text_encoder", "train_step"):
         row.note = _lack_of_memory(row, device, sizes)
-    ours = subject.build_ours(row.method, row.classes, row.precision, device, folder, sizes)
+    way = ("TRAIN.STEP", row.step)
+    ours = subject.build_ours(row.method, row.classes, row.precision, device, folder, sizes, way)
     plain = None if row.note else subject.build_plain(ours, device)
     file = folder / "plain.pth"
     if row.work == "test":
@@ -297,6 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go as JSON")
     parser.add_argument("--only", nargs="+", metavar="METHOD:WORK:CLASSES", help="single rows")
+    parser.add_argument("--step", choices=(EAGER, *WAYS), default=EAGER, help="TRAIN.STEP of ours")
     parser.add_argument("--batch", type=int, help="images of a step; as published by default")
     args = parser.parse_args(arguments)
     device = torch.device(args.device)
@@ -307,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     for row in rows:
-        row.batch = args.batch or row.batch
+        row.batch, row.step = args.batch or row.batch, args.step
     if missing := subject.without_plain_path():
         print(f"Passed over, without plain path or published settings: {', '.join(missing)}")
     done = []

@@ -24,6 +24,7 @@ from prompting.builtin import BUILTIN
 from prompting.prompted_clip import PromptedCLIP, TextTeacher
 from protocols.published import methods as published
 from trainers import PromptTrainer, teachers
+from trainers.compiled_step import EAGER
 from trainers.configuration_merge import merge
 from trainers.without_data import build_without_data
 
@@ -198,7 +199,7 @@ class Ours:
     Attributes:
         trainer: as registered.
         sizes: of the CLIPs by backbone.
-        passes: through the encoders, of the last step.
+        passes: through the encoders, of the last step that was watched.
     """
 
     def __init__(self, trainer: PromptTrainer, sizes: dict[str, dict[str, object]]) -> None:
@@ -219,8 +220,11 @@ class Ours:
 
     def step(self, images: Tensor | tuple[Tensor, ...], labels: Tensor) -> float:
         """One training step as in training, logged values included."""
+        batch = {"img": images, "label": labels}
+        if self.passes and self.trainer.step.way != EAGER:  # no graph holds what watches
+            return self.trainer.forward_backward(batch)["loss"]
         with passes.watch() as self.passes:
-            return self.trainer.forward_backward({"img": images, "label": labels})["loss"]
+            return self.trainer.forward_backward(batch)["loss"]
 
     def encode_classes(self) -> Tensor:
         """Normalised text features (C, embed_dim)."""

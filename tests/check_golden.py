@@ -1,10 +1,12 @@
 """Replay recorded training runs through the registered trainers and compare every figure.
 
     python -m tests.check_golden DIRECTORY
+    python -m tests.check_golden DIRECTORY --device cuda --step graph
 
 Prints a line per .npz file with the largest relative error (in norm) of each kind, and exits
 non-zero where one is above its bound: 1e-5 for losses, their parts, learning rates and logits, 1e-4
-for gradients and final values. Files of methods that are not registered here are named and passed over.
+for gradients and final values. On CUDA TF32 is off. Files of methods that are not registered here are
+named and passed over.
 
 In fp32 the angle of two gradients is known to some 2e-5: `cosine_of_gradients` of prograd_random.npz
 differs by 0.84e-5 with two threads and by 1.5e-5, above the bound, with one. From a replay in double
@@ -34,6 +36,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 import trainers
 from tests import tiny_clip
+from trainers.compiled_step import EAGER, WAYS
 from trainers.configuration_merge import merge
 from trainers.without_data import build_without_data
 
@@ -65,7 +68,12 @@ def _files(
 
 
 def _configure(
-    record: Mapping[str, np.ndarray], meta: Mapping[str, Any], folder: Path, output: Path
+    record: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    folder: Path,
+    output: Path,
+    device: str,
+    step: str,
 ):
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
@@ -74,7 +82,7 @@ def _configure(
     backbone = tiny_clip.write(folder, meta["clip"]["kind"], meta["clip"]["seed"], sizes)
     cfg.MODEL.BACKBONE.NAME = str(backbone)
     cfg.OUTPUT_DIR = str(output)
-    cfg.USE_CUDA = False
+    cfg.USE_CUDA, cfg.TRAIN.STEP = device == "cuda", step
     cfg.INPUT.SIZE = (sizes["image_resolution"],) * 2
     cfg.DATALOADER.K_TRANSFORMS = TRAINER_REGISTRY.get(meta["trainer"]).views
     if "optim" in meta:
@@ -93,7 +101,8 @@ def _configure(
 def _logits(trainer, pixels: np.ndarray) -> np.ndarray:
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        return trainer.model_inference(tiny_clip.images(pixels)).float().numpy()
+        images = tiny_clip.images(pixels).to(trainer.device)
+        return trainer.model_inference(images).float().cpu().numpy()
 
 
 def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
@@ -109,10 +118,11 @@ def _published(trainer) -> dict[str, torch.Tensor]:
 class Replay:
     """One recorded training run, gone through again by the registered trainer."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, device: str = "cpu", step: str = EAGER) -> None:
         self.record = np.load(path)
         self.meta = json.loads(str(self.record["meta"]))
-        self.cfg = _configure(self.record, self.meta, folder, folder / path.stem)
+        output = folder / path.stem
+        self.cfg = _configure(self.record, self.meta, folder, output, device, step)
         self.untrained = self.meta.get("without_gradient", [])
         self.without_gradient = [*self.untrained, *self.meta.get("zero_gradient", [])]
         self.losses, self.rates, self.parts = [], defaultdict(list), defaultdict(list)
@@ -165,7 +175,9 @@ class Replay:
             self.parts[name].append(value)
         if step == 0:
             learned = _published(trainer).items()
-            self.gradients = {k: p.grad.clone() for k, p in learned if p.grad is not None}
+            self.gradients = {
+                k: p.grad.to("cpu", copy=True) for k, p in learned if p.grad is not None
+            }
 
     def _compare_training(self, trainer) -> dict[str, float]:
         record, rates = self.record, {k: v for k, v in self.rates.items() if k in self.record}
@@ -176,7 +188,7 @@ class Replay:
             "lr": max(relative_error(rate, record[name]) for name, rate in rates.items()),
             "grad": max(relative_error(self.gradients[k], record[f"grad/{k}"]) for k in compared),
             "final": max(
-                relative_error(value.detach(), _final(record, name))
+                relative_error(value.detach().cpu(), _final(record, name))
                 for name, value in finals.items()
                 if not name.endswith("num_batches_tracked")
             ),
@@ -216,7 +228,7 @@ def _replay_zero_shot(record: Mapping[str, np.ndarray], meta: Mapping[str, Any],
     cfg.TRAINER[TRAINER_REGISTRY.get(meta["trainer"]).node].TEMPLATE = meta["custom_template"]
     trainer = build_without_data(cfg, meta["classnames"])
     logits = _logits(trainer, record["img"])
-    text = trainer.model.class_features().numpy()
+    text = trainer.model.class_features().cpu().numpy()
     recorded = record["text_features"]
     recorded = recorded / np.linalg.norm(recorded, axis=-1, keepdims=True)
     return {"logits": max(relative_error(logits, record["logits"]), relative_error(text, recorded))}
@@ -225,7 +237,13 @@ def _replay_zero_shot(record: Mapping[str, np.ndarray], meta: Mapping[str, Any],
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("directory", type=Path, help="a folder of .npz files")
-    directory = parser.parse_args(arguments).directory
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--step", choices=(EAGER, *WAYS), default=EAGER, help="TRAIN.STEP")
+    given = parser.parse_args(arguments)
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: this PyTorch sees no CUDA device; use --device cpu")
+    torch.backends.cudnn.allow_tf32 = False  # that of matrix products is off by default
+    directory = given.directory
     paths = sorted(directory.glob("*.npz"))
     if not paths:
         print(f"{directory} holds no .npz file: expected recorded runs", file=sys.stderr)
@@ -240,8 +258,11 @@ def main(arguments: list[str] | None = None) -> int:
             if name not in TRAINER_REGISTRY.registered_names():
                 print(f"{path.name}: not replayed, {name} is not a trainer of this project")
                 continue
-            with contextlib.redirect_stdout(io.StringIO()):
-                errors = Replay(path, Path(folder)).errors()
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                errors = Replay(path, Path(folder), given.device, given.step).errors()
+            print(
+                *(each for each in said.getvalue().splitlines(True) if "TRAIN.STEP" in each), end=""
+            )
             above = [kind for kind, error in errors.items() if not error <= BOUNDS[kind]]
             failed |= bool(above)
             figures = "  ".join(f"{kind} {error:.1e}" for kind, error in errors.items())

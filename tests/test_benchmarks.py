@@ -29,7 +29,7 @@ DEEP = {**TINY, "vision_layers": 12, "transformer_layers": 12}
 METHODS = subject.methods()
 KEYS = (
     "method work classes batch precision device ours plain floor unit times_faster times_floor "
-    "launches waits note"
+    "step launches waits note"
 )
 
 

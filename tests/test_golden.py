@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests import check_golden
 
@@ -51,6 +52,13 @@ def test_other_methods_are_passed_over_by_name(tmp_path: Path, capsys) -> None:
     np.savez(tmp_path / "ivlp.npz", **record)
     assert check_golden.main([str(tmp_path)]) == 0
     assert "Another is not a trainer of this project" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here CUDA is there")
+def test_cuda_is_not_replaced_by_the_cpu(capsys) -> None:
+    with pytest.raises(SystemExit):
+        check_golden.main([str(GOLDEN), "--device", "cuda"])
+    assert "sees no CUDA device" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
