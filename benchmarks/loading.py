@@ -62,9 +62,7 @@ def epochs(
     return epoch
 
 
-def rates(
-    images: Sequence[Datum], workers: int, clock: Callable[[], float]
-) -> dict[str, float | None]:
+def rates(images: Sequence[Datum], workers: int, clock: Callable[[], float]) -> dict[str, float]:
     """Images a second, by what gives them."""
     paths = {
         DECODED: epochs(images, workers),

@@ -74,6 +74,28 @@ def test_every_method_and_work_gives_a_row(method: str, work: str, small: None) 
     assert row.times_faster == pytest.approx(1 / ratio if work == "test" else ratio)
 
 
+def _each_twice(paths, device) -> dict[str, float]:
+    for path in (*paths.values(), *paths.values()):
+        path()
+    return dict.fromkeys(paths, 1.0)
+
+
+def test_steps_are_measured_as_they_are_asked_for(small: None, monkeypatch) -> None:
+    monkeypatch.setattr(run.measure, "interleaved", _each_twice)
+    compiled = []
+
+    def compile_(loss, **options):
+        compiled.append(options)
+        return loss
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    row = run.Row("CoOp", "train_step", 12, 4, "fp32", "cpu", unit="s", step="graph")
+    run.run(row, CPU, TINY)
+    assert [each["backend"] for each in compiled] == ["aot_eager"]
+    assert row.floor > 0
+    assert row.launches is None
+
+
 def test_the_json_and_the_table(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -31,13 +31,8 @@ class KeptPixels:
         try:
             memory, numbers = mmap.mmap(-1, limit), mmap.mmap(-1, 8 * 3 * (count + 1))
             self._lock = multiprocessing.Lock()
-        except (
-            ImportError,
-            OSError,
-            OverflowError,
-            ValueError,
-        ):  # so much, or a lock, is not there
-            return
+        except (ImportError, OSError, OverflowError, ValueError):
+            return  # this system has no such lock, or not so much memory
         self._memory = memoryview(memory)
         # offset, width and height of each image, 0 where it is not kept; last the number of bytes taken
         self._table = np.frombuffer(numbers, np.int64).reshape(-1, 3)
