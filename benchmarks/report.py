@@ -25,6 +25,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             **{key: _figure(row[key], row["unit"]) for key in ("ours", "plain", "floor")},
             "times faster": _ratio(row["times_faster"], 4),
             "times the floor": _ratio(row["times_floor"], 3),
+            "launches": _count(row.get("launches")),
+            "waits": _count(row.get("waits")),
             "note": row["note"],
         }
         for row in rows
@@ -36,6 +38,10 @@ def _figure(value: float | None, unit: str) -> str:
     if value is None:
         return ""
     return f"{value / 1e6:,.2f} MB" if unit == "bytes" else f"{value:.3g} {unit}"
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 def _ratio(value: float | None, digits: int) -> str:

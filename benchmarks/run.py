@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from prompting.files import write_atomically
 
-from . import measure, report, subject
+from . import launches, measure, report, subject
 from .plain import METHODS, PlainPath
 
 CLASSES = (12, 50, 100, 500, 1000)
@@ -66,7 +66,10 @@ PLAIN_KEEPS = 16
 
 @dataclass
 class Row:
-    """One measurement; ours, plain and floor are None until measured or where they do not exist."""
+    """One measurement; ours, plain and floor are None until measured or where they do not exist.
+
+    Of a training step, what ours launches and how often the host waits for it (`launches.Counts`).
+    """
 
     method: str
     work: str
@@ -80,6 +83,8 @@ class Row:
     unit: str = ""
     times_faster: float | None = None
     times_floor: float | None = None
+    launches: int | None = None
+    waits: int | None = None
     note: str = ""
 
     def fill(self, figures: dict[str, float]) -> None:
@@ -180,7 +185,11 @@ def _in_process(row: Row, device: torch.device, sizes: dict[str, object], folder
         plain.end_epoch(file)
         figures = {"ours": ours.end_epoch().stat().st_size, "plain": file.stat().st_size}
     else:
-        figures = measure.interleaved(_paths(row, ours, plain, sizes, device, file), device)
+        paths = _paths(row, ours, plain, sizes, device, file)
+        figures = measure.interleaved(paths, device)
+        if row.work == "train_step":
+            counts = launches.count(paths["ours"], device)
+            row.launches, row.waits = counts.launches, counts.waits.total()
     row.fill(figures)
 
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import clip
 import torch
+from clip.simple_tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from .errors import InputError
 from .packing import PackedRows
+from .tensors import in_short
 
 POSITIONS = ("end", "middle", "front")
 CONTEXT_LENGTH = 77
@@ -65,14 +67,39 @@ def tokenize(text: str, context_length: int = CONTEXT_LENGTH) -> list[int]:
     Raises:
         InputError: the text needs more positions than the text encoder has.
     """
-    try:
-        row = clip.tokenize(text, context_length)[0]
-    except RuntimeError as error:
+    return tokenize_all([text], context_length)[0]
+
+
+def tokenize_all(
+    texts: Sequence[str],
+    context_length: int = CONTEXT_LENGTH,
+    what: str = "prompt",
+    advice: str = "shorten the class name or learn fewer context vectors",
+) -> list[list[int]]:
+    """Token ids of every text from SOS to EOT.
+
+    Args:
+        what, advice: for the message, what the texts are and what helps.
+
+    Raises:
+        InputError: texts need more positions than the text encoder has; it names them, and by how much.
+    """
+    tokens, too_long = [], []
+    for text in texts:
+        try:
+            row = clip.tokenize(text, context_length)[0]
+        except RuntimeError:
+            excess = len(SimpleTokenizer().encode(text)) + 2 - context_length
+            too_long.append(f"{text!r} ({excess} too many)")
+        else:
+            tokens.append(row[: int(row.argmax()) + 1].tolist())
+    if too_long:
+        several = len(too_long) > 1
+        subject = f"{len(too_long)} {what}s do" if several else f"the {what} does"
         raise InputError(
-            f"the prompt {text!r} does not fit into CLIP's {context_length} tokens: "
-            "shorten the class name or learn fewer context vectors"
-        ) from error
-    return row[: int(row.argmax()) + 1].tolist()
+            f"{subject} not fit into CLIP's {context_length} tokens: {in_short(too_long)}. {advice}"
+        )
+    return tokens
 
 
 def clean_name(name: str) -> str:
@@ -140,10 +167,13 @@ class PromptTemplate:
         Raises:
             InputError: a prompt does not fit into a text encoder of so many positions.
         """
-        return layout([self._sequence(*each, context_length) for each in enumerate(names)])
+        tokens = tokenize_all([self.fill(name) for name in names], context_length)
+        numbered = enumerate(zip(names, tokens, strict=True))
+        return layout([self._sequence(index, *each, context_length) for index, each in numbered])
 
-    def _sequence(self, index: int, name: str, context_length: int) -> list[int]:
-        tokens = tokenize(self.fill(name), context_length)
+    def _sequence(
+        self, index: int, name: str, tokens: Sequence[int], context_length: int
+    ) -> list[int]:
         before = {"end": self.num_context, "middle": self.num_context // 2, "front": 0}
         before = before[self.position]
         first = index * self.num_context if self.class_specific else 0

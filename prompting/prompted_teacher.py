@@ -35,16 +35,16 @@ class PromptedTeacher:
         }
         of_all = f"{model.clip.fingerprint} {model.template.text} {digest(learned, '')}"
         self.fingerprint = hashlib.sha256(of_all.encode()).hexdigest()[:16]
-        self._asked: dict[tuple[str, ...], PromptedCLIP] = {}
+        self._kept: dict[tuple[str, ...], Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, names: Sequence[str]) -> Tensor:
         """Normalised text features of classes, (C, embed_dim)."""
         key = tuple(names)
-        if key not in self._asked:
-            self._asked[key] = self.model.with_classes(names)
-        with torch.autocast(self.model.clip.logit_scale.device.type, enabled=False):
-            return self._asked[key].class_features()
+        if key not in self._kept:
+            with torch.autocast(self.model.clip.logit_scale.device.type, enabled=False):
+                self._kept[key] = self.model.with_classes(names).class_features()
+        return self._kept[key]
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:

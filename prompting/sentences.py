@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from . import feature_cache
 from .backbone import CLIP
-from .class_prompts import layout, tokenize
-from .errors import InputError
+from .class_prompts import layout, tokenize_all
 from .prompted_clip import normalise
 
 BATCH = 256
@@ -54,7 +53,7 @@ def encode_sentences(clip: CLIP, texts: Sequence[str]) -> Tensor:
     """
     distinct = list(dict.fromkeys(texts))
     device = clip.logit_scale.device
-    tokens = [_tokenised(text, clip.context_length) for text in distinct]
+    tokens = tokenize_all(distinct, clip.context_length, "sentence", "Shorten it")
     starts = range(0, len(tokens), BATCH)
     with torch.autocast(device.type, enabled=False):
         batches = [
@@ -63,12 +62,3 @@ def encode_sentences(clip: CLIP, texts: Sequence[str]) -> Tensor:
         ]
     place = {text: index for index, text in enumerate(distinct)}
     return torch.cat(batches)[[place[text] for text in texts]]
-
-
-def _tokenised(text: str, context_length: int) -> list[int]:
-    try:
-        return tokenize(text, context_length)
-    except InputError as error:
-        raise InputError(
-            f"the sentence {text!r} does not fit into CLIP's {context_length} tokens: shorten it"
-        ) from error

@@ -28,7 +28,8 @@ TINY = tiny_clip.SIZES["VIT"]
 DEEP = {**TINY, "vision_layers": 12, "transformer_layers": 12}
 METHODS = subject.methods()
 KEYS = (
-    "method work classes batch precision device ours plain floor unit times_faster times_floor note"
+    "method work classes batch precision device ours plain floor unit times_faster times_floor "
+    "launches waits note"
 )
 
 
@@ -68,6 +69,7 @@ def test_every_method_and_work_gives_a_row(method: str, work: str, small: None) 
     assert row.ours > 0
     assert row.plain > 0
     assert (row.floor is not None) == (work in ("train_step", "test"))
+    assert row.waits == (1 if work == "train_step" else None)
     ratio = row.plain / row.ours
     assert row.times_faster == pytest.approx(1 / ratio if work == "test" else ratio)
 

@@ -9,6 +9,7 @@ from functools import reduce
 
 from yacs.config import CfgNode
 
+from .compiled_step import EAGER
 from .config import add_nodes
 from .prompt_trainer import PromptTrainer, known_trainers
 
@@ -17,10 +18,11 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every trainer's nodes and three keys; what is there already stays.
+    """Add every trainer's nodes and four keys; what is there already stays.
 
     DATASET.SUBSAMPLE_CLASSES: all, base or new. TEST.EVERY: test base and new classes every so many
-    epochs; 0 for never. MODEL.BACKBONE.ACTIVATION: of weights that do not say it.
+    epochs; 0 for never. MODEL.BACKBONE.ACTIVATION: of weights that do not say it. TRAIN.STEP: how a
+    step is computed (`compiled_step.Step`).
     """
     for trainer in known_trainers():
         add_nodes(cfg, trainer.nodes())
@@ -33,6 +35,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.setdefault("SUBSAMPLE_CLASSES", "all")
     cfg.TEST.setdefault("EVERY", 0)
     cfg.MODEL.BACKBONE.setdefault("ACTIVATION", "")
+    cfg.TRAIN.setdefault("STEP", EAGER)
 
 
 __all__ = ["PromptTrainer", "extend_cfg", "known_trainers"]

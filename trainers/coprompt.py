@@ -93,6 +93,10 @@ class CoPrompt(MaPLe):
         print(f"{len(self.described)} sentences a class")  # missing ones are told before it begins
         super().before_train()
 
+    def parse_batch_train(self, batch: dict) -> tuple[tuple[Tensor, ...], Tensor]:
+        self.drawn = self.described[random.randrange(len(self.described))]  # outside of the graph
+        return super().parse_batch_train(batch)
+
     def distance(self, features: Tensor, frozen: Tensor) -> Tensor:
         """How far normalised features (N, embed_dim) are from those of the frozen CLIP."""
         if self.options.DISTILL == "mse":
@@ -102,12 +106,9 @@ class CoPrompt(MaPLe):
     def compute_loss(
         self, images: tuple[Tensor, Tensor], labels: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        model, drawn = self.model, self.described[random.randrange(len(self.described))]
-        first, second = images
-        frozen = model.encode_images_frozen(second)
-        features, text = model.encode_images(first), model.class_features()
-        cross_entropy = F.cross_entropy(model.logits(features, text), labels)
-        of_text, of_image = self.distance(text, drawn), self.distance(features, frozen)
-        loss = cross_entropy + self.options.WEIGHT * (of_text + of_image)
-        parts = {"consistency_text": of_text, "consistency_image": of_image}
-        return loss, {"ce": cross_entropy, **parts}
+        model, frozen = self.model, self.model.encode_images_frozen(images[1])
+        features, text = model.encode_images(images[0]), model.class_features()
+        ce = F.cross_entropy(model.logits(features, text), labels)
+        of_text, of_image = self.distance(text, self.drawn), self.distance(features, frozen)
+        loss = ce + self.options.WEIGHT * (of_text + of_image)
+        return loss, {"ce": ce, "consistency_text": of_text, "consistency_image": of_image}

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from prompting.learner import PromptLearner
 from prompting.precision import resolve_precision
 from prompting.prompted_clip import PromptedCLIP, TextTeacher
 
-from . import image_input, resume, run_folder
+from . import compiled_step, image_input, resume, run_folder
 from .config import check_values, options, refused
 from .curves import Curves
 from .manifest import write_manifest
@@ -142,6 +143,7 @@ class PromptTrainer(SavedTraining):
 
     def check_cfg(self, cfg) -> None:
         run_folder.check(cfg)
+        compiled_step.check(cfg.TRAIN.get("STEP", compiled_step.EAGER))
         # the device is not set when Dassl asks; precision on this device is checked in build_model
         if len(cfg.INPUT.SIZE) != 2:
             raise InputError(f"INPUT.SIZE is {cfg.INPUT.SIZE}: expected (height, width)")
@@ -258,11 +260,7 @@ class PromptTrainer(SavedTraining):
         self.curves.end_epoch(self.epoch + 1, learning_rate)
 
     def forward_backward(self, batch: dict) -> dict[str, float]:
-        images, labels = self.parse_batch_train(batch)
-        with self.precision.autocast():
-            loss, parts = self.compute_loss(images, labels)
-        self.model_zero_grad()
-        parts = {**parts, **self.backward(loss)}
+        loss, parts = self.step(*self.parse_batch_train(batch))
         self.scaler.step(self.optim)
         self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
@@ -278,6 +276,20 @@ class PromptTrainer(SavedTraining):
             )
         self.curves.add_step(summary)
         return summary
+
+    @cached_property
+    def step(self) -> compiled_step.Step:
+        """Loss, parts and gradients of a batch."""
+        return compiled_step.Step(self)
+
+    def differentiate(
+        self, compute_loss: Callable, images: Any, labels: Tensor
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """Set the gradients by `compute_loss` or another form of it; returns loss and all parts."""
+        with self.precision.autocast():
+            loss, parts = compute_loss(images, labels)
+        self.model_zero_grad()
+        return loss, {**parts, **self.backward(loss)}
 
     def parse_batch_train(self, batch: dict) -> tuple[Tensor | tuple[Tensor, ...], Tensor]:
         """Images (B, 3, H, W), a tuple of the views where there are several, and labels (B,)."""

@@ -126,10 +126,16 @@ def test_unprompted_encoders_equal_clips_own(kind: str) -> None:
     torch.testing.assert_close(ours.image(images), model.encode_image(images), rtol=1e-4, atol=1e-5)
 
 
-def test_a_name_that_does_not_fit_is_named() -> None:
-    name = "word " * 80
-    with pytest.raises(ValueError, match="does not fit into CLIP's 77 tokens"):
-        PromptTemplate("a photo of a {}.", 4).layout(["cat", name])
+def test_names_that_do_not_fit_are_named_with_what_is_too_much() -> None:
+    template = PromptTemplate("a photo of a {}.", 4)
+    # SOS, four words, the name, a full stop and EOT
+    template.layout(["word " * 70])
+    with pytest.raises(ValueError, match=r"does not fit into CLIP's 77 tokens.*\(1 too many\)"):
+        template.layout(["cat", "word " * 71])
+    with pytest.raises(
+        ValueError, match=r"2 prompts do not fit.*dog.*\(4 too many\); .*cow.*\(10 "
+    ):
+        template.layout(["dog " * 74, "cat", "cow " * 80])
 
 
 def test_plain_prompts_share_their_leading_words() -> None:

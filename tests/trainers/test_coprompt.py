@@ -94,7 +94,7 @@ def test_the_frozen_clip_sees_the_second_view(build) -> None:
 
     def parts(*views: torch.Tensor) -> dict:
         random.seed(0)
-        return trainer.compute_loss(views, labels)[1]
+        return trainer.compute_loss(*trainer.parse_batch_train({"img": views, "label": labels}))[1]
 
     here, there = parts(first, second), parts(first, -second)
     assert here["ce"] == there["ce"]

@@ -66,6 +66,8 @@ DEFAULTS: dict[str, Any] = {
         "NUM_WORKERS": 4,
         # Augmented views of each training image: above 1, img is a list of so many tensors.
         "K_TRANSFORMS": 1,
+        # MiB of memory at most for decoded training images, which are read in every epoch.
+        "KEPT_PIXELS": 1024,
         # Also return the image without augmentation, as img0.
         "RETURN_IMG0": False,
         "TRAIN_X": {

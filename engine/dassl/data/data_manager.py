@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
 from .datasets import Datum, build_dataset
+from .kept_pixels import KeptPixels
 from .samplers import build_sampler
 from .transforms.transforms import build_transform, plain_transform
 
@@ -30,7 +31,7 @@ class DatasetWrapper(Dataset):
     An item is a dictionary with ``img`` (and ``img2`` ... for further views, ``img0`` for the image
     without augmentation), ``label``, ``domain``, ``impath`` and ``index``. Its randomness follows
     from (SEED, epoch, index) alone, whichever process makes it, and leaves the outer random state
-    as it was.
+    as it was. Training images are decoded once, as far as ``DATALOADER.KEPT_PIXELS`` goes.
 
     Args:
         cfg: the configuration.
@@ -61,6 +62,8 @@ class DatasetWrapper(Dataset):
                 "make several views; unset INPUT.NO_TRANSFORM"
             )
         self.to_tensor = plain_transform(cfg) if self.return_img0 else None
+        limit = cfg.DATALOADER.KEPT_PIXELS * 2**20 if is_train else 0
+        self.pixels = KeptPixels(len(data_source), limit)
         self.seeds = ItemSeeds(base_seed(cfg.SEED))
 
     def set_epoch(self, epoch: int) -> None:
@@ -82,7 +85,7 @@ class DatasetWrapper(Dataset):
             "impath": item.impath,
             "index": idx,
         }
-        img0 = read_image(item.impath)
+        img0 = self.pixels.image(idx, lambda: read_image(item.impath))
         if self.transform is None:
             output["img"] = img0
         elif isinstance(self.transform, (list, tuple)):

@@ -37,6 +37,7 @@ _RANGES = {
     # -1: as many as the machine has processors.
     "DATALOADER.NUM_WORKERS": (-1, inf),
     "DATALOADER.K_TRANSFORMS": (1, inf),
+    "DATALOADER.KEPT_PIXELS": (0, inf),
     "DATALOADER.TRAIN_X.BATCH_SIZE": (1, inf),
     "DATALOADER.TRAIN_U.BATCH_SIZE": (1, inf),
     "DATALOADER.TEST.BATCH_SIZE": (1, inf),
