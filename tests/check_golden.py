@@ -7,8 +7,8 @@ non-zero where one is above its bound: 1e-5 for losses, their parts, learning ra
 for gradients and final values. Files of methods that are not registered here are named and passed over.
 
 In fp32 the angle of two gradients is known to some 2e-5: `cosine_of_gradients` of prograd_random.npz is
-0.84e-5 from ours with two threads, 1.5e-5 (above the bound) with one. Replayed in double precision, ours
-in fp32 is off by 1.4e-5 at the step that decides, and the recorded one by 2.0e-5.
+0.84e-5 from ours with two threads, 1.5e-5 (above the bound) with one. Replayed in double precision,
+ours in fp32 is off by 1.4e-5 at the step that decides, and the recorded one by 2.0e-5.
 """
 
 from __future__ import annotations
