@@ -21,6 +21,9 @@ from tests.protocols.small import make_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("promptsrc", "ivlp", "coop", "cocoop", "zsclip")  # of PromptSRC's repository
+SHORT = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1", "DATALOADER.NUM_WORKERS", "0"]
+CLASSES = SETS["things"].classes[:12], SETS["flowers"].classes[:12]
+SENTENCES = "configs/trainers/CoPrompt/descriptions/builtin_flowers_prompt.json"
 FILES = sorted((ROOT / "scripts").glob("*/*.sh"))
 
 
@@ -157,23 +160,35 @@ def test_train_and_test_through_bash(tmp_path):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Twelve classes of two built-in sets in folders, a few pictures each: reading a whole set takes
-    longer than all else that a script does."""
+    """A data root with a few pictures of two built-in sets: things as Caltech101, flowers as one's own.
+    Reading whole sets would take longer than all else that the scripts do."""
     root = tmp_path_factory.mktemp("pictures")
-    for key in ("flowers", "things"):
-        for label, name in enumerate(SETS[key].classes[:12]):
-            for index in range(5):
-                folder = root / key / ("test" if index else "train") / name
-                folder.mkdir(parents=True, exist_ok=True)
-                SETS[key].draw(label, index).save(folder / f"{index}.png")
+    images, split = root / "caltech-101/101_ObjectCategories", {"train": [], "val": [], "test": []}
+    parts = ["train"] * 2 + ["val"] + ["test"] * 4
+    for label, (thing, flower) in enumerate(zip(*CLASSES, strict=True)):
+        (images / thing).mkdir(parents=True)
+        for index, part in enumerate(parts):
+            path = f"{thing}/{index}.png"
+            SETS["things"].draw(label, index).save(images / path)
+            split[part].append([path, label, thing])
+            folder = root / "flowers" / part / flower
+            folder.mkdir(parents=True, exist_ok=True)
+            SETS["flowers"].draw(label, index).save(folder / f"{index}.png")
+    (root / "caltech-101/split_zhou_Caltech101.json").write_text(json.dumps(split))
     return root
+
+
+def variables_of(pictures, output):
+    """Of scripts on these pictures, with the built-in CLIP."""
+    folders = {"DATA": str(pictures), "OUTPUT": str(output)}
+    return {**folders, "CFG": "builtin", "SEEDS": "1", "SOURCE": "caltech101"}
 
 
 def give_weights(folder, output, method):
     """Lay a script's own runs out as published weights are."""
     given = {
         "base": runs.base2new_train(method, "my_images", 1, "builtin"),
-        "": runs.cross_dataset_train(method, "my_images", 1, "builtin"),
+        "": runs.cross_dataset_train(method, "caltech101", 1, "builtin"),
         "1shot": runs.few_shot(method, "my_images", 1, 1, "builtin"),
     }
     for link, run in given.items():
@@ -216,8 +231,8 @@ def test_every_script_of_a_method_on_built_in_pictures(method, tmp_path, picture
     trained, reproduced, weights = (tmp_path / name for name in ("output", "again", "weights"))
     values = {"SEED": "1", "SHOTS": "1", "CONFIG": "builtin", "CTP": "end", "NCTX": "4"}
     values |= {"CSC": "False", "WEIGHTS": str(weights), "WEIGHT": "8.0", "EXP": "x", "EPOCH": "1"}
-    values |= {"DATASET": "my_images"}
-    options = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1", "DATALOADER.NUM_WORKERS", "0"]
+    options = [*SHORT, "DATASET.DIR", str(pictures / "flowers")]
+    options += ["TRAINER.COPROMPT.DESCRIPTIONS", str(ROOT / SENTENCES)]
     scripts = [path for path in FILES if path.parent.name == method and is_single(path)]
     trains = ("base2new_train", "xd_train", "few_shot")
     scripts.sort(key=lambda path: ("reproduce" in path.stem, not stands_for(path, *trains)))
@@ -225,10 +240,9 @@ def test_every_script_of_a_method_on_built_in_pictures(method, tmp_path, picture
         output = reproduced if "reproduce" in script.stem else trained
         if output == reproduced and not weights.exists():
             give_weights(weights, trained, launched_by(script)[0])
-        variables = {"OUTPUT": str(output), "CFG": "builtin", "SEEDS": "1", "SOURCE": "my_images"}
-        shown = pictures / ("things" if stands_for(script, "xd_train") else "flowers")
-        words = [values[name] for name in launched_by(script)[1].arguments]
-        words += ["DATASET.DIR", str(shown)]
+        variables = variables_of(pictures, output)
+        dataset = "caltech101" if stands_for(script, "xd_train") else "my_images"
+        words = [{**values, "DATASET": dataset}[name] for name in launched_by(script)[1].arguments]
         before = set(output.rglob("results.json"))
         finished = bash(script, *words, *options, **variables)
         assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -240,15 +254,15 @@ def test_every_script_of_a_method_on_built_in_pictures(method, tmp_path, picture
 
 
 @pytest.mark.slow
-def test_a_student_is_taught_by_a_teacher_that_is_trained_first(tmp_path, world):
-    variables = {"DATA": str(world), "OUTPUT": str(tmp_path), "CFG": "builtin"}
-    options = ["OPTIM.MAX_EPOCH", "2", "DATASET.NUM_SHOTS", "4", "DATALOADER.NUM_WORKERS", "0"]
+def test_a_student_is_taught_by_a_teacher_that_is_trained_first(tmp_path, pictures):
+    variables = variables_of(pictures, tmp_path)
+    options = [*SHORT, "DATASET.DIR", str(pictures / "flowers")]
     folder = ROOT / "scripts/promptkd"
-    refused = bash(folder / "base2new_train.sh", "builtin_flowers", "1", *options, **variables)
+    refused = bash(folder / "base2new_train.sh", "my_images", "1", *options, **variables)
     assert refused.returncode == 2
     assert "--with-teacher to train it first" in refused.stderr
     for script, *flags in (["base2new_train", "--with-teacher"], ["base2new_test"]):
-        words = ["builtin_flowers", "1", *flags, *options]
+        words = ["my_images", "1", *flags, *options]
         finished = bash(folder / f"{script}.sh", *words, **variables)
         assert finished.returncode == 0, finished.stdout + finished.stderr
     # the teacher on the base classes; the student, from images of all classes, on both halves
@@ -261,16 +275,16 @@ def test_a_student_is_taught_by_a_teacher_that_is_trained_first(tmp_path, world)
 
 
 @pytest.mark.slow
-def test_the_evaluation_of_few_shot_contexts_on_another_dataset(tmp_path, world):
-    variables = {"DATA": str(world), "OUTPUT": str(tmp_path), "CFG": "builtin", "SEEDS": "1"}
-    options = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1", "DATALOADER.NUM_WORKERS", "0"]
+def test_the_evaluation_of_few_shot_contexts_on_another_dataset(tmp_path, pictures):
+    variables = variables_of(pictures, tmp_path)
+    options = [*SHORT, "DATASET.DIR", str(pictures / "flowers")]
     form = ["builtin", "end", "16", "16", "False"]
     scripts = ROOT / "scripts/coop"
-    assert bash(scripts / "main.sh", "builtin_things", *form, *options, **variables).returncode == 0
-    finished = bash(scripts / "eval.sh", "builtin_flowers", "builtin", *options, **variables)
+    assert bash(scripts / "main.sh", "caltech101", *form, *options, **variables).returncode == 0
+    finished = bash(scripts / "eval.sh", "my_images", "builtin", *options, **variables)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     context = "nctx16_cscFalse_ctpend"
-    folder = tmp_path / f"evaluation/CoOp/builtin_16shots/{context}/builtin_flowers/seed1"
+    folder = tmp_path / f"evaluation/CoOp/builtin_16shots/{context}/my_images/seed1"
     assert (folder / "results.json").is_file()
 
 
@@ -279,8 +293,7 @@ def test_the_evaluation_of_few_shot_contexts_on_another_dataset(tmp_path, world)
 def test_every_table_on_built_in_data(table, tmp_path, world):
     datasets = ["builtin_flowers", *(["builtin_things_sketch"] if table == "xd" else [])]
     words = ["--datasets", *datasets, "--seeds", "1", "--shots", "1", "--config", "builtin"]
-    words += ["--threads", "1", "--options", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
-    words += ["DATALOADER.NUM_WORKERS", "0"]
+    words += ["--threads", "1", "--options", *SHORT]
     variables = {"DATA": str(world), "OUTPUT": str(tmp_path)}
     finished = bash(ROOT / f"scripts/promptsrc/{table}_all.sh", *words, **variables)
     assert finished.returncode == 0, finished.stdout + finished.stderr
