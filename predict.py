@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # until all is imported, as train.py says
+if __name__ == "__main__":
+    gc.disable()  # until train.py is imported too, which says why and ends it
 
 import argparse
 import signal
