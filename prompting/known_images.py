@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Size, Tensor
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class KnownImages:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    @property
+    def shape(self) -> Size:
+        """Of the pixels, else of the features: what tells batches of one form from others."""
+        return self.features.shape if self.pixels is None else self.pixels.shape
 
 
 Images = Tensor | KnownImages
