@@ -32,6 +32,8 @@ DAMAGED = (
     RuntimeError,
     UnicodeError,
 )
+# a zip's last record and its longest comment; a count of members that stands in another record
+_ZIP_END, _IN_ZIP64 = 22 + 0xFFFF, 0xFFFF
 CONTRADICTIONS = (FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
@@ -133,6 +135,15 @@ def _unpack(
         raise ArchiveError(f"{name} does not hold {', '.join(sorted(missing))}.")
 
 
+def _stated_count(archive: IO[bytes]) -> int:
+    """How many members a zip's end says that it lists. A length that is damaged within the list makes
+    one member swallow others, which `zipfile` does not notice."""
+    start = max(0, archive.seek(0, os.SEEK_END) - _ZIP_END)
+    archive.seek(start)
+    end = archive.read()
+    return int.from_bytes(end[end.rfind(b"PK\5\6") + 10 :][:2], "little")
+
+
 def _members(
     archive: IO[bytes], budget: int
 ) -> Iterator[tuple[str, Callable[[], IO[bytes]] | None]]:
@@ -140,7 +151,12 @@ def _members(
     of the archive has been read and its checksum compared."""
     if archive.read(2) == b"PK":
         with zipfile.ZipFile(archive) as packed:
-            for member in packed.infolist():
+            listed = packed.infolist()
+            if _stated_count(archive) not in (len(listed), _IN_ZIP64):
+                raise ArchiveError("The list of the archive's members is damaged.")
+            for member in listed:
+                if not member.filename:
+                    raise ArchiveError("A member of the archive has no name.")
                 _refuse_special(stat.S_IFMT(member.external_attr >> 16), member.filename)
                 opens = None if member.is_dir() else lambda m=member: packed.open(m)
                 yield member.filename, opens

@@ -413,6 +413,25 @@ DAMAGED = {
 }
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [(32, b"\xff\x01", "list of the archive's members"), (46, b"\0", "has no name")],
+)
+def test_a_damaged_list_of_a_zips_members_is_noticed(place, value, says, tmp_path):
+    """A comment's length that makes a member swallow others; a name that begins with a zero."""
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for index in range(9):
+            packed.writestr(f"set/{index}.txt", "x" * 999)
+    content = bytearray(archive.read_bytes())
+    first = content.index(b"PK\1\2") + place
+    content[first : first + len(value)] = value
+    archive.write_bytes(content)
+    with pytest.raises(ArchiveError, match=says):
+        unpack(archive, {"set": "set"}, tmp_path / "unpacked")
+    assert not list((tmp_path / "unpacked").iterdir())
+
+
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_nothing_of_a_damaged_archive_is_put_in_place(damage, tmp_path):
     archive, into = tmp_path / "archive", tmp_path / "into"
