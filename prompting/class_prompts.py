@@ -89,15 +89,16 @@ def tokenize_all(
         try:
             row = clip.tokenize(text, context_length)[0]
         except RuntimeError:
-            excess = len(SimpleTokenizer().encode(text)) + 2 - context_length
-            too_long.append(f"{text!r} ({excess} too many)")
+            too_long.append(text)
         else:
             tokens.append(row[: int(row.argmax()) + 1].tolist())
     if too_long:
-        several = len(too_long) > 1
-        subject = f"{len(too_long)} {what}s do" if several else f"the {what} does"
+        encode = SimpleTokenizer().encode
+        excess = [len(encode(text)) + 2 - context_length for text in too_long]
+        named = [f"{text!r} ({n} too many)" for text, n in zip(too_long, excess, strict=True)]
+        subject = f"{len(too_long)} {what}s do" if len(too_long) > 1 else f"the {what} does"
         raise InputError(
-            f"{subject} not fit into CLIP's {context_length} tokens: {in_short(too_long)}. {advice}"
+            f"{subject} not fit into CLIP's {context_length} tokens: {in_short(named)}. {advice}"
         )
     return tokens
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .command_line import Parser
 from .errors import InputError
 from .feature_store import Entry, FeatureStore, remove
 
@@ -80,7 +81,7 @@ def _date(seconds: float) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m prompting.features",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -88,9 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--folder", type=Path, help="the store's, by default the one that runs use")
     add("--clear", nargs="*", metavar="NAME", help="remove all folders, or those named")
-    given = parser.parse_args(arguments)
-    store = FeatureStore(given.folder)
     try:
+        given = parser.parse_args(arguments)
+        store = FeatureStore(given.folder)
         if given.clear is None:
             print(listing(store))
         else:

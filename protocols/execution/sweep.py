@@ -189,16 +189,18 @@ class Sweep:
                     waiting.remove(run)
                     self._hand_over(run)
 
+    def _needed(self, run: Run) -> list[Run]:
+        return [each for each in run.needs if each in self.runs]
+
     def _is_next(self, run: Run) -> bool:
-        return all(each in self.outcomes for each in run.needs if each in self.runs)
+        return all(each in self.outcomes for each in self._needed(run))
 
     def _sees_what_another_encodes(self, run: Run) -> bool:
         images = self._images.get(run)
         return images is not None and images in map(self._images.get, self._running)
 
     def _hand_over(self, run: Run) -> None:
-        needed = [each for each in run.needs if each in self.runs]
-        if failed := [each for each in needed if self.outcomes[each].problem]:
+        if failed := [each for each in self._needed(run) if self.outcomes[each].problem]:
             self._settle(run, Outcome(problem=f"left out, since {failed[0]} failed"))
             return
         try:
