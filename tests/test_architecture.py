@@ -103,3 +103,12 @@ import dassl
 assert dassl.theirs
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_method_takes_at_most_120_lines() -> None:
+    """What takes more belongs into a room that other methods can share."""
+    methods = [path for path in (ROOT / "trainers").glob("*.py") if "@register" in path.read_text()]
+    assert len(methods) > 10
+    assert {
+        path.name: n for path in methods if (n := len(path.read_text().splitlines())) > 120
+    } == {}

@@ -98,9 +98,7 @@ class MMRL(PromptTrainer):
         options = self.options
         layers, most = [layer - 1 for layer in options.REP_LAYERS], clip.common_layers
         known = sorted({*layers} & {*range(most)})
-        expected = (
-            f"some of 1 to {most} in rising order, the layers of both encoders (a ResNet: none)"
-        )
+        expected = f"some of 1 to {most} in rising order, layers of both encoders (ResNets: none)"
         self.expect("REP_LAYERS", layers == known != [], expected)
         return RepresentationLearner(options.N_REP_TOKENS, options.REP_DIM, layers, clip)
 

@@ -123,10 +123,12 @@ def load(path: Path, identity: Mapping[str, Any], last_epoch: int) -> dict[str, 
     try:
         state = inert_reader.load(path)
         epoch, made_for = state["epoch"], state["identity"]
+        if not isinstance(made_for, Mapping):
+            raise TypeError(f"its identity is {made_for!r}, which is no dict")
     except Exception as error:
         raise checkpoints.CheckpointError(f"{path} cannot be read: {error}. {_ADVICE}") from error
     checkpoints.check_header(path, made_for, identity)
-    if not isinstance(epoch, int) or not 0 < epoch <= last_epoch:
+    if type(epoch) is not int or not 0 < epoch <= last_epoch:
         raise checkpoints.CheckpointError(
             f"{path} is of epoch {epoch}, but OPTIM.MAX_EPOCH is {last_epoch}: go on with the number "
             "of epochs that the run was started with"

@@ -139,8 +139,20 @@ def of_no_number(state: dict) -> None:
     state["best_result"] = {"value": 3.0}
 
 
+def of_no_whole_number(state: dict) -> None:
+    state["epoch"] = True
+
+
 def scrambled(state: dict) -> None:
     state["random"] = 3
+
+
+def of_nothing(state: dict) -> None:
+    state["identity"] = 3
+
+
+def of_a_text(state: dict) -> None:
+    state["identity"] = ""
 
 
 @pytest.mark.parametrize(
@@ -154,8 +166,11 @@ def scrambled(state: dict) -> None:
         (without_a_tensor, f"{CTX} is not in the file"),
         (without_the_optimizer, "cannot be gone on from.*optimizer"),
         (of_no_epoch, "is of epoch 4, but OPTIM.MAX_EPOCH is 3"),
+        (of_no_whole_number, "is of epoch True"),
         (of_no_number, "cannot be gone on from"),
         (scrambled, "cannot be gone on from"),
+        (of_nothing, "its identity is 3, which is no dict"),
+        (of_a_text, "its identity is '', which is no dict"),
     ],
 )
 def test_a_spoilt_state_is_refused(spoil, says: str, run: Run, killed: Path) -> None:
