@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
@@ -22,6 +23,12 @@ def seen_by_clip(name: str) -> tuple[int, ...]:
     """The tokens of a class name as it stands in a prompt: underscores are spaces, and CLIP's
     tokenizer mends the encoding, resolves HTML entities, and drops case and repeated blanks."""
     return tuple(_tokenizer().encode(name.replace("_", " ")))
+
+
+def has_control_character(name: str) -> bool:
+    """Whether a name has a tab, a line break or their like in it: two cells or lines read as one name,
+    or a damaged letter, which the tokenizer drops or reads as a blank."""
+    return any(unicodedata.category(each) == "Cc" for each in name)
 
 
 def find_alike(names: Iterable[str]) -> list[list[int]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
+from .class_names import has_control_character
 from .errors import InputError, MissingError
 from .few_shot import FewShotDataset
 from .files import read_text
@@ -255,9 +256,10 @@ def _rename(splits: Splits, path: str) -> Splits:
         label, name = label.strip(), name.strip()
         if not separator:
             raise InputError(f"{path}: the line {line!r} is not of the form LABEL readable name.")
-        if "\t" in name:
+        if has_control_character(name):
             raise InputError(
-                f"{path}: the line {line!r} has a second tab. Put one label with its name on a line."
+                f"{path}: the line {line!r} has a second tab or another control character. Put one "
+                "label with its name on a line."
             )
         if names.setdefault(label, name) != name:
             raise InputError(

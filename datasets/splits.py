@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dassl.data.datasets import Datum
 
-from .class_names import find_alike, seen_by_clip
+from .class_names import find_alike, has_control_character, seen_by_clip
 from .errors import InputError, MissingError, NoPermissionError
 from .files import read_text
 
@@ -105,8 +105,8 @@ def check_classes(splits: Splits, name: str, unique_names: bool = True) -> list[
 
     Raises:
         InputError: there are no images, the labels are not 0..C-1 without a gap, val or test holds
-            a class that train does not, a label has two names or an empty one, or
-            (``unique_names``) two names are the same to the text encoder.
+            a class that train does not, a label has two names, an empty one or one with control
+            characters, or (``unique_names``) two names are the same to the text encoder.
     """
     seen: dict[int, set[str]] = defaultdict(set)
     for part in splits:
@@ -131,6 +131,11 @@ def check_classes(splits: Splits, name: str, unique_names: bool = True) -> list[
         raise InputError(
             f"{name}: label {empty[0]} has an empty class name, {names[empty[0]]!r}. Each class "
             "needs a name, since the name is all that a prompt knows of it."
+        )
+    if controls := [label for label, each in enumerate(names) if has_control_character(each)]:
+        raise InputError(
+            f"{name}: the name of label {controls[0]}, {names[controls[0]]!r}, holds a tab, a line "
+            "break or another control character. Put one name on a line, in printable characters."
         )
     alike = find_alike(names)
     if not alike:

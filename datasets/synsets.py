@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dassl.data.datasets import Datum
 
+from .class_names import has_control_character
 from .errors import InputError, MissingError
 from .few_shot import FewShotDataset
 from .files import alone, read_text, remove_leftovers, write_json
@@ -64,10 +65,10 @@ def _parse_class_names(path: str) -> dict[str, str]:
                 f"{path}: the line {line!r} does not begin with a synset. Lines are like "
                 f"'n01440764 tench', in the order of the synsets. {FETCH}"
             )
-        if "\t" in match[2]:
+        if has_control_character(match[2]):
             raise InputError(
-                f"{path}: the line {line!r} has a tab within the name: put one synset with its name "
-                f"on a line. {FETCH}"
+                f"{path}: the line {line!r} has a tab or another control character within the name: "
+                f"put one synset with its name on a line. {FETCH}"
             )
         if names.setdefault(match[1], match[2]) != match[2]:
             raise InputError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from datasets.class_names import find_alike
+from datasets.class_names import find_alike, has_control_character, seen_by_clip
 from prompting.backbone import load_clip
 from prompting.class_prompts import PromptTemplate
 from prompting.errors import InputError
@@ -330,15 +330,21 @@ def check_classes(classes: Sequence[str]) -> list[str]:
     """The class names, once they can be told apart.
 
     Raises:
-        InputError: there is none, one is empty, or two are the same to the text encoder.
+        InputError: there is none, one is empty or holds control characters, or two are the same to
+            the text encoder.
     """
     if isinstance(classes, str):
         raise InputError(f"the classes are {classes!r}: expected a list of names")
     names = [str(name) for name in classes]
     if not names:
         raise InputError("there are no class names: give at least one")
-    if empty := [index for index, name in enumerate(names, start=1) if not name.strip(" _\t")]:
+    if empty := [index for index, name in enumerate(names, start=1) if not seen_by_clip(name)]:
         raise InputError(f"class name {empty[0]} of {len(names)} is empty: remove it or name it")
+    if controls := [name for name in names if has_control_character(name)]:
+        raise InputError(
+            f"the class name {controls[0]!r} holds a tab, a line break or another control "
+            "character: give one name a class, in printable characters"
+        )
     if alike := find_alike(names):
         same = " and ".join(repr(names[index]) for index in alike[0])
         raise InputError(f"the class names {same} are one to CLIP: keep one of them")

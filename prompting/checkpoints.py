@@ -119,12 +119,17 @@ def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
                 f"{path} is not a checkpoint: {name!r} in its state_dict is {type(value).__name__} "
                 "where a tensor was expected"
             )
-    for key, kind in (("header", dict), ("epoch", int)):
-        if not isinstance(checkpoint.get(key, kind()), kind):
-            raise CheckpointError(
-                f"{path} is not a checkpoint: its {key} is {checkpoint[key]!r}, which is no "
-                f"{kind.__name__}. Use another file, or train again"
-            )
+    header, epoch = checkpoint.get("header", {}), checkpoint.get("epoch", 0)
+    if not isinstance(header, dict):
+        raise CheckpointError(
+            f"{path} is not a checkpoint: its header is {header!r}, which is no dict. Use another "
+            "file, or train again"
+        )
+    if type(epoch) is not int or epoch < 0:
+        raise CheckpointError(
+            f"{path} is not a checkpoint: its epoch is {epoch!r}, which is no number of epochs. Use "
+            "another file, or train again"
+        )
     _check_probe(path, checkpoint.get("probe"))
     state = without_module(checkpoint["state_dict"])
     return {"epoch": 0, **checkpoint, "state_dict": state}
@@ -135,6 +140,7 @@ def _check_probe(path: Path, probe: Any) -> None:
         isinstance(probe, dict)
         and all(isinstance(probe.get(key), Tensor) for key in ("class_features", "logits"))
         and isinstance(probe.get("classnames"), list)
+        and probe["classnames"]
         and all(isinstance(name, str) for name in probe["classnames"])
     )
     if not whole:

@@ -181,7 +181,9 @@ def damage_named(path: Path) -> Iterator[None]:
         yield
     except (InputError, checkpoints.CheckpointError):
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (
+        *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError),
+    ) as error:
         raise checkpoints.CheckpointError(
             f"{path} cannot be gone on from ({type(error).__name__}: {error}). {_ADVICE}"
         ) from error

@@ -541,7 +541,8 @@ def test_damaged_annotations_are_told_as_such(root):
         (["great white shark", "goldfish"], "'great white shark' does not begin with a synset"),
         (["n01491361 tiger shark", "n01443537 goldfish"], "not in the order of the synsets"),
         (["n01443537 goldfish", "n01443537 x"], "names n01443537 twice, 'goldfish' and 'x'"),
-        (["n01443537 goldfish\tn01491361 shark"], "has a tab within the name: put one synset"),
+        (["n01443537 goldfish\tn01491361 shark"], "within the name: put one synset"),
+        (["n01443537 gold\x1ffish"], "within the name: put one synset"),
     ],
 )
 def test_class_names_of_imagenet_that_are_wrong(content, message, root):

@@ -206,6 +206,7 @@ def test_split_that_is_not_one_is_refused(tmp_path):
         ([("a", 0), ("a", 1)], [], [], r"these are one: 'a' and 'a' \(labels \[0, 1\]\)"),
         ([("a_b", 0), ("A  b", 1)], [], [], "these are one: 'a_b' and 'A  b'"),
         ([("a", 0), ("_", 1)], [], [], "label 1 has an empty class name, '_'"),
+        ([("a", 0), ("b\tc", 1)], [], [], r"name of label 1, 'b\\tc', holds a tab"),
         ([], [("a", 0)], [("b", 1)], "each class needs test images"),
         ([("a", -1), ("b", 0)], [], [], "labels start at 0"),
         ([("a", 0), ("b", 10**12)], [], [], "labels without: 1"),

@@ -258,11 +258,10 @@ def test_class_names_line_without_a_name(two_level):
         build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
 
 
-def test_class_names_of_two_lines_in_one(two_level):
-    lines(two_level / "names.txt", ["cat\thouse cat\tdog\tgood dog"])
-    with pytest.raises(
-        InputError, match=r"has a second tab\. Put one label with its name on a line"
-    ):
+@pytest.mark.parametrize("line", ["cat\thouse cat\tdog\tgood dog", "cat house\x0ccat"])
+def test_class_names_of_two_lines_in_one(two_level, line):
+    lines(two_level / "names.txt", [line])
+    with pytest.raises(InputError, match=r"has a second tab .* Put one label with its name on a"):
         build(DIR=two_level, CLASSNAMES=two_level / "names.txt")
 
 
@@ -335,6 +334,8 @@ def test_csv_labels_are_stripped(tmp_path):
     [
         ("d.jpg,Cat,train", "these are one: 'Cat' and 'cat'"),
         ("d.jpg,_,train", "empty class name, '_'"),
+        ("d.jpg,d\x1fg,train", r"'d\\x1fg', holds a tab, a line break or another control"),
+        ('d.jpg,"dog\ncat",train', r"'dog\\ncat', holds a tab"),
         ("a.jpg,dog,train", r"1 images have several classes: a\.jpg"),
         ("./a.jpg,cat,test", r"1 training images are in val or test too: a\.jpg"),
         ("x/../a.jpg,cat,valid", r"1 training images are in val or test too: a\.jpg"),

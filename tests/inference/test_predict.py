@@ -261,6 +261,8 @@ def test_a_mistake_is_a_line_and_status_2(
         (run_folder, tmp_path / "wide.png"): "40000 x 1 pixels, more than 32000 on a side",
         (run_folder, tmp_path / "file"): "damaged or not a picture",
         (run_folder, picture, "--classes", "cat", "cat"): "are one to CLIP",
+        (run_folder, picture, "--classes", "cat", "dog\twolf"): r"'dog\twolf' holds a tab",
+        (run_folder, picture, "--classes", "cat", "_"): "class name 2 of 2 is empty",
         (run_folder, picture, "--classes-file", tmp_path / "twice.txt"): "'cat' and 'Cat' are one",
         (run_folder, picture, "--classes-file", tmp_path / "gap.txt"): "line 2 is empty",
         (run_folder, picture, "--classes-file", tmp_path / "latin.txt"): "latin.txt",

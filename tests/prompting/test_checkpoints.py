@@ -179,11 +179,25 @@ def test_a_shared_file_without_a_header_is_refused(tmp_path: Path, header: str) 
         checkpoints.load(path)
 
 
-@pytest.mark.parametrize("probe", [[1], {}, {"classnames": [3], "class_features": 1}])
+@pytest.mark.parametrize(
+    "probe",
+    [
+        *([1], {}, {"classnames": [3], "class_features": 1}),
+        {"classnames": [], "class_features": torch.ones(0, 3), "logits": torch.ones(1, 0)},
+    ],
+)
 def test_a_malformed_probe_is_refused(tmp_path: Path, probe: object) -> None:
     path = tmp_path / "model.pth.tar-1"
     checkpoints.save(path, {"state_dict": {}, "epoch": 1, "header": {}, "probe": probe})
     with pytest.raises(checkpoints.CheckpointError, match="its probe is not class features"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("epoch", [-1, True, "3", 1.5, None])
+def test_an_epoch_that_is_no_number_of_epochs_is_refused(tmp_path: Path, epoch: object) -> None:
+    path = tmp_path / "model.pth.tar-1"
+    checkpoints.save(path, {"state_dict": {}, "epoch": epoch, "header": {}})
+    with pytest.raises(checkpoints.CheckpointError, match="which is no number of epochs"):
         checkpoints.load(path)
 
 

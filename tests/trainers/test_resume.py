@@ -147,6 +147,10 @@ def scrambled(state: dict) -> None:
     state["random"] = 3
 
 
+def out_of_range(state: dict) -> None:
+    state["random"]["python"][1][0] = -1
+
+
 def of_nothing(state: dict) -> None:
     state["identity"] = 3
 
@@ -169,6 +173,7 @@ def of_a_text(state: dict) -> None:
         (of_no_whole_number, "is of epoch True"),
         (of_no_number, "cannot be gone on from"),
         (scrambled, "cannot be gone on from"),
+        (out_of_range, "cannot be gone on from"),
         (of_nothing, "its identity is 3, which is no dict"),
         (of_a_text, "its identity is '', which is no dict"),
     ],

@@ -183,13 +183,14 @@ class Checkpoint(_TensorFile):
         for key in self.trainer.identity:
             if header[key] != self.loaded["header"][key]:
                 raise Impossible(f"{key} is another")
-        if type(content["epoch"]) is not int or content["epoch"] < 1:
+        epoch = content.get("epoch", 0)
+        if type(epoch) is not int or epoch < 0:
             raise Impossible("the epoch is none")
         state = {name: content["state_dict"][name].float() for name in self.whole["learned"]}
         for name, tensor in state.items():
             if tensor.shape != self.whole["learned"][name].shape or not tensor.isfinite().all():
                 raise Impossible(f"{name} does not fit")
-        return {"learned": state, "epochs": content["epoch"]}
+        return {"learned": state, "epochs": epoch}
 
 
 @dataclass
