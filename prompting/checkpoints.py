@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import InputError
+from .errors import InputError, brief
 from .files import write_atomically
 from .tensors import digest, without_module
 
@@ -116,19 +116,19 @@ def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
     for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(
-                f"{path} is not a checkpoint: {name!r} in its state_dict is {type(value).__name__} "
-                "where a tensor was expected"
+                f"{path} is not a checkpoint: {brief(name)} in its state_dict is "
+                f"{type(value).__name__} where a tensor was expected"
             )
     header, epoch = checkpoint.get("header", {}), checkpoint.get("epoch", 0)
     if not isinstance(header, dict):
         raise CheckpointError(
-            f"{path} is not a checkpoint: its header is {header!r}, which is no dict. Use another "
+            f"{path} is not a checkpoint: its header is {brief(header)}, which is no dict. Use another "
             "file, or train again"
         )
     if type(epoch) is not int or epoch < 0:
         raise CheckpointError(
-            f"{path} is not a checkpoint: its epoch is {epoch!r}, which is no number of epochs. Use "
-            "another file, or train again"
+            f"{path} is not a checkpoint: its epoch is {brief(epoch)}, which is no number of epochs. "
+            "Use another file, or train again"
         )
     _check_probe(path, checkpoint.get("probe"))
     state = without_module(checkpoint["state_dict"])
@@ -191,7 +191,7 @@ def check_header(path: Path, header: Mapping[str, Any], expected: Mapping[str, A
         CheckpointError: names every key that differs, with both sides.
     """
     differing = [
-        f"{key} is {header.get(key)!r} in the file and {value!r} here"
+        f"{key} is {brief(header.get(key))} in the file and {brief(value)} here"
         for key, value in expected.items()
         # what earlier versions did not write shows in the tensors and the probe
         if (key in header or key in ALWAYS_SAID)

@@ -62,7 +62,9 @@ def accuracy_of(results: dict[str, Any], path: Path) -> float:
     if accuracy is None:
         raise RecordError(f"{path} holds no accuracy. {ADVICE}")
     if not is_percentage(accuracy):
-        raise RecordError(f"{path} has an accuracy of {accuracy!r}: expected 0 to 100. {ADVICE}")
+        raise RecordError(
+            f"{path} has an accuracy of {accuracy!r:.60}: expected 0 to 100. {ADVICE}"
+        )
     return float(accuracy)
 
 
@@ -88,7 +90,7 @@ def read_curves(path: Path) -> dict[str, list[dict[str, Any]]]:
     for entry in (*content["epochs"], *content["tests"]):
         for name, value in entry.items():
             if name not in ("classes", "prompts") and not _is_number(value):
-                raise RecordError(f"{path} has {name} {value!r}: expected a number. {ADVICE}")
+                raise RecordError(f"{path} has {name} {value!r:.60}: expected a number. {ADVICE}")
     return content
 
 

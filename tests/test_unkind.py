@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.unkind.kills import Disk, Kills, RunTrial, Signals
 from tests.unkind.kinds import KINDS
 from tests.unkind.mutations import OF_BYTES, of_bytes, of_tree
 from tests.unkind.readers import Reader, in_a_fork
+from tests.unkind.result_files import Logs, Records, Results
 from tests.unkind.tensor_files import Checkpoint, Pickles
 from tests.unkind.text_files import Csv, Split
 from tests.unkind.trials import Kind, Outcome, Tally, Verdict, run
@@ -115,6 +118,33 @@ def test_a_reader_that_drops_a_row(
     tally = try_kind(kind(), world, tmp_path, count=20)
     assert tally.counts[Outcome.SILENT]
     assert not tally.counts[Outcome.RIGHT]
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "careless"),
+    [
+        (Results, "protocols.records.is_percentage", lambda value: True),
+        (Records, "trainers.run_folder.differing_keys", lambda *_: []),
+        (Logs, "parse_test_res.read_value", lambda *_: 50.0),
+    ],
+)
+def test_readers_that_look_at_nothing(
+    kind: type[Reader], function: str, careless, world: World, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(function, careless)
+    tally = try_kind(kind(), world, tmp_path, count=100)
+    assert tally.counts[Outcome.SILENT]
+
+
+def test_the_command_ends_where_a_process_may_have_threads(tmp_path: Path) -> None:
+    """A fork of a process that has started a pool of threads hangs."""
+    given = ("--only", "records", "checkpoint", "--count", "1", "--kept", str(tmp_path))
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.unkind", *given],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        check=True,
+        timeout=120,
+    )
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -94,8 +95,10 @@ def read(directory: str | Path) -> dict[str, list[dict[str, Any]]]:
         return {"epochs": [], "tests": []}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        whole = all(
-            isinstance(each["epoch"], int) for each in (*content["epochs"], *content["tests"])
+        epochs, tests = content["epochs"], content["tests"]
+        numbers = [each[name] for each in epochs for name in ("steps", "seconds")]
+        whole = all(type(each["epoch"]) is int for each in (*epochs, *tests)) and all(
+            type(number) in (int, float) and math.isfinite(number) for number in numbers
         )
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path) from error

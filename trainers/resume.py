@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from prompting import checkpoints
-from prompting.errors import InputError
+from prompting.errors import InputError, brief
 from prompting.files import write_atomically
 
 RESUME_FILE = "resume.pth"
@@ -124,14 +124,14 @@ def load(path: Path, identity: Mapping[str, Any], last_epoch: int) -> dict[str, 
         state = inert_reader.load(path)
         epoch, made_for = state["epoch"], state["identity"]
         if not isinstance(made_for, Mapping):
-            raise TypeError(f"its identity is {made_for!r}, which is no dict")
+            raise TypeError(f"its identity is {brief(made_for)}, which is no dict")
     except Exception as error:
         raise checkpoints.CheckpointError(f"{path} cannot be read: {error}. {_ADVICE}") from error
     checkpoints.check_header(path, made_for, identity)
     if type(epoch) is not int or not 0 < epoch <= last_epoch:
         raise checkpoints.CheckpointError(
-            f"{path} is of epoch {epoch}, but OPTIM.MAX_EPOCH is {last_epoch}: go on with the number "
-            "of epochs that the run was started with"
+            f"{path} is of epoch {brief(epoch)}, but OPTIM.MAX_EPOCH is {last_epoch}: go on with the "
+            "number of epochs that the run was started with"
         )
     listed, there = state.get("tensors"), _listed(state)
     if listed is not None and listed != there:  # states of earlier versions have no list
@@ -184,8 +184,9 @@ def damage_named(path: Path) -> Iterator[None]:
     except (
         *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError),
     ) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise checkpoints.CheckpointError(
-            f"{path} cannot be gone on from ({type(error).__name__}: {error}). {_ADVICE}"
+            f"{path} cannot be gone on from ({reason}). {_ADVICE}"
         ) from error
 
 

@@ -274,8 +274,10 @@ def _read_record(folder: Path) -> Mapping[str, Any]:
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        parts = record["pictures"].values()
-        whole = record["kind"] in ("training", "test") and all(isinstance(p, dict) for p in parts)
+        described = [about for part in record["pictures"].values() for about in part.values()]
+        whole = record["kind"] in ("training", "test") and all(
+            type(count) is int and isinstance(digest, str) for count, digest in described
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(path) from error
     if not whole:

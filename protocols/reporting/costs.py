@@ -84,8 +84,8 @@ def read_benchmarks(path: Path) -> dict[str, dict[str, str]]:
     """The rows by method of the file that `benchmarks.methods` writes; none where there is no file."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["method"]: row for row in csv.DictReader(file)}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return {row["method"]: row for row in csv.DictReader(file, strict=True)}
 
 
 def costs_of_benchmarks(path: Path) -> tuple[list[Cost], str]:
@@ -115,7 +115,7 @@ def costs_of_benchmarks(path: Path) -> tuple[list[Cost], str]:
             f"{row['precision']}, {row['clock']} clock, {row['threads']} threads, {row['device']}": None
             for row in rows.values()
         }
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise ReportError(f"{path} is no CSV file of `benchmarks.methods` ({error})") from error
     measured = f"50 classes, one batch for all; {'; '.join(ways)}"
     return [cost for cost in costs if cost.values], measured

@@ -137,6 +137,6 @@ def _value(result: Result, key: str) -> float:
     value = result.value(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ReportError(
-            f"{result.folder / RESULTS_FILE} has {key} {value!r}: expected a number. {ADVICE}"
+            f"{result.folder / RESULTS_FILE} has {key} {value!r:.60}: expected a number. {ADVICE}"
         )
     return value

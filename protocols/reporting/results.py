@@ -249,8 +249,8 @@ def _check(folder: Path, content: dict[str, Any], named: dict[str, Any], classes
     for key, value in said.items():
         if content.get(key) != value:
             raise ReportError(
-                f"{folder / RESULTS_FILE} is of {key} {content.get(key)!r}, but its folder is named "
-                f"for {value!r}: it was moved or written by another run; put it where it belongs"
+                f"{folder / RESULTS_FILE} is of {key} {content.get(key)!r:.60}, but its folder is "
+                f"named for {value!r}: it was moved or written by another run; put it where it belongs"
             )
     config = folder / CONFIG_FILE
     if config.is_file():

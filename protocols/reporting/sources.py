@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import math
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..published import methods
+from ..published import methods, settings
 from ..records import is_percentage
 from .results import ReportError, Result, find_results
 
 _SEED = "seed_"
+_METRICS = ("base", "new", "accuracy", "harmonic_mean")
+_PLACE = ("protocol", "method", "variant", "dataset", "shots", "metric")
 
 
 def find_all_results(protocol: str, sources: Sequence[Path]) -> list[Result]:
@@ -34,12 +38,21 @@ def find_all_results(protocol: str, sources: Sequence[Path]) -> list[Result]:
 def _read(protocol: str, path: Path) -> Iterator[Result]:
     """The results that the figures of a CSV file were made of, without configurations and curves."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        seen: set[tuple] = set()
         for row in rows:
+            known = settings.PROTOCOLS, {*methods.names(), *methods.ablation_rows()}, _METRICS
+            for column, values in zip(("protocol", "method", "metric"), known, strict=True):
+                if row[column] not in values:
+                    raise ValueError(f"there is no {column} {row[column]!r}")
+            place = tuple(row[column] for column in _PLACE)
+            if place in seen:
+                raise ValueError(f"it has two rows of {', '.join(filter(None, place))}")
+            seen.add(place)
             if row["protocol"] == protocol:
                 yield from _results(path, row)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise ReportError(
             f"{path} is no CSV file that a report has written ({error}): make it by "
             "`python -m protocols.report all OUTPUT --format csv`"
@@ -51,21 +64,28 @@ def _results(path: Path, row: dict[str, str]) -> Iterator[Result]:
     if metric == "harmonic_mean" or row["dataset"] == "average":  # made of the others
         return
     ablated = methods.ablation_rows().get(name) if row["protocol"] == "ablation" else None
-    for column, text in row.items():
-        if column.startswith(_SEED) and text:
-            accuracy = float(text)
-            if not is_percentage(accuracy):
-                raise ValueError(f"an accuracy of {text}")
-            yield Result(
-                method=ablated.method if ablated else name,
-                variant=row["variant"],
-                dataset=row["dataset"],
-                shots=int(row["shots"]),
-                classes="all" if metric == "accuracy" else metric,
-                seed=int(column.removeprefix(_SEED)),
-                accuracy=accuracy,
-                folder=path,
-                content={},
-                row=name if ablated else "",
-                config=row["variant"],
-            )
+    given = {
+        int(column.removeprefix(_SEED)): float(text)
+        for column, text in row.items()
+        if column.startswith(_SEED) and text
+    }
+    if wrong := [each for each in given.values() if not is_percentage(each)]:
+        raise ValueError(f"an accuracy of {wrong[0]}")
+    if given and not math.isclose(statistics.fmean(given.values()), float(row["mean"])):
+        raise ValueError(
+            f"{row['mean']} is not the mean of the seeds of {name} on {row['dataset']}"
+        )
+    for seed, accuracy in given.items():
+        yield Result(
+            method=ablated.method if ablated else name,
+            variant=row["variant"],
+            dataset=settings.find_dataset(row["dataset"]),
+            shots=int(row["shots"]),
+            classes="all" if metric == "accuracy" else metric,
+            seed=seed,
+            accuracy=accuracy,
+            folder=path,
+            content={},
+            row=name if ablated else "",
+            config=row["variant"],
+        )

@@ -209,3 +209,29 @@ def test_a_csv_that_is_no_report_is_refused(text, tmp_path, capsys):
     assert report.main(["base2new", str(path)]) == 2
     said = capsys.readouterr().err
     assert str(path) in said or "no finished runs" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("base2new,CoOp", "base3new,CoOp", "there is no protocol 'base3new'"),
+        ("base2new,CoOp", "base2new,CoCp", "there is no method 'CoCp'"),
+        (",16,base,", ",16,bass,", "there is no metric 'bass'"),
+        (",dtd,16,new", ",dtb,16,new", "dtb"),
+        (",dtd,16,new", ",dtd,16,base", "it has two rows of base2new, CoOp, dtd, 16, base"),
+        (",base,33.0,", ",base,34.0,", "34.0 is not the mean of the seeds of CoOp on dtd"),
+        ("base2new", "base2\rnew", "is no CSV file"),
+    ],
+)
+def test_a_csv_in_which_something_was_changed_is_refused(old, new, says, tmp_path, capsys):
+    for run in table_runs("base2new", ["CoOp"], ["dtd"], [1]):
+        write_run(tmp_path / "output", run, 33.0)
+    path = tmp_path / "report.csv"
+    given = ["base2new", str(tmp_path / "output"), "--seeds", "1", "--format", "csv"]
+    assert report.main([*given, "--out", str(path)]) == 0
+    assert old in path.read_text()
+    path.write_text(path.read_text(), encoding="utf-8-sig")  # as Excel saves it
+    assert report.main(["base2new", str(path), "--seeds", "1"]) == 0
+    path.write_text(path.read_text().replace(old, new, 1), newline="")
+    assert report.main(["base2new", str(path), "--seeds", "1"]) == 2
+    assert says in capsys.readouterr().err

@@ -151,6 +151,10 @@ def out_of_range(state: dict) -> None:
     state["random"]["python"][1][0] = -1
 
 
+def of_tensors(state: dict) -> None:
+    state["epoch"] = state["optimizer"]
+
+
 def of_nothing(state: dict) -> None:
     state["identity"] = 3
 
@@ -173,6 +177,7 @@ def of_a_text(state: dict) -> None:
         (of_no_whole_number, "is of epoch True"),
         (of_no_number, "cannot be gone on from"),
         (scrambled, "cannot be gone on from"),
+        (of_tensors, r"is of epoch \{'state': .{,100} \.\.\., but"),
         (out_of_range, "cannot be gone on from"),
         (of_nothing, "its identity is 3, which is no dict"),
         (of_a_text, "its identity is '', which is no dict"),
@@ -185,8 +190,9 @@ def test_a_spoilt_state_is_refused(spoil, says: str, run: Run, killed: Path) -> 
     spoil(state)
     torch.save(state, path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=f"resume.pth.*{says}"):
+    with pytest.raises(ValueError, match=f"resume.pth.*{says}") as error:
         run("PromptSRC", "killed")
+    assert "\n" not in str(error.value)
     assert path.read_bytes() == before
 
 
@@ -215,7 +221,14 @@ def test_a_flipped_bit_is_noticed(run: Run, killed: Path) -> None:
         run("PromptSRC", "killed")
 
 
-@pytest.mark.parametrize("content", ["", '{"epochs": [{"epoch": 1', "[]", "3"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", '{"epochs": [{"epoch": 1', "[]", "3"),
+        '{"epochs": [{"epoch": 1, "steps": 6}], "tests": []}',
+        '{"epochs": [{"epoch": 1, "steps": 6, "seconds": {}}], "tests": []}',
+    ],
+)
 def test_damaged_curves_are_named(content: str, run: Run, killed: Path) -> None:
     (killed / "curves.json").write_text(content)
     with pytest.raises(ValueError, match=r"curves\.json is empty or damaged\. Remove it"):

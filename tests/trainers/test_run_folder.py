@@ -251,7 +251,13 @@ def test_a_run_goes_on_on_an_engine_without_our_engines_options() -> None:
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "run.json"])
-@pytest.mark.parametrize("text", ["", "OPTIM: {LR", "[1]", '{"pictures": [1], "kind": "training"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "OPTIM: {LR", "[1]", '{"pictures": [1], "kind": "training"}'),
+        '{"pictures": {"test": {"ant": {"x": 1}}}, "kind": "training"}',
+    ],
+)
 def test_damaged_records_are_named(name: str, text: str, run: Run, trained: Path) -> None:
     (trained / name).write_text(text)
     with pytest.raises(ValueError, match=f"{name} is empty or damaged.*another --output-dir"):

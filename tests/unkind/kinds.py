@@ -5,6 +5,7 @@ from __future__ import annotations
 from .feature_files import Features
 from .kills import Disk, Kills, Signals
 from .pictures import Archives, Pictures
+from .result_files import Logs, Records, Results
 from .settings import Settings
 from .tensor_files import Backbone, Checkpoint, Pickles, Resume
 from .text_files import ClassNames, Configuration, Csv, Split
@@ -26,5 +27,8 @@ _ALL: list[Kind] = [
     Archives(),
     Settings(),
     Features(),
+    Results(),
+    Records(),
+    Logs(),
 ]
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

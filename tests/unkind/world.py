@@ -108,6 +108,7 @@ class World:
 
     def make(self) -> World:
         """Draw the pictures and write the backbone."""
+        torch.set_num_threads(1)  # forks of a process that has a pool of threads hang
         self.folder.mkdir(parents=True, exist_ok=True)
         tiny_clip.write(self.folder)
         random = np.random.default_rng(0)
