@@ -173,6 +173,8 @@ class Settings(Kind):
         return Verdict(Outcome.REFUSED)
 
     def _judge_result(self, what: str, key: str, output: Path, into_finished: bool) -> Verdict:
+        if key == "TEST.NO_TEST" and not (output / "results.json").exists():
+            return Verdict(Outcome.RIGHT)
         results = json.loads((output / "results.json").read_text())
         value = dict(_flat(results["config"]))[key]
         if key in IMPOSSIBLE and IMPOSSIBLE[key](value):
