@@ -164,10 +164,10 @@ def _read_draw(
 ) -> tuple[list[Datum], list[Datum] | None]:
     try:
         content = json.loads(read_text(path))
-        kept = [tuple(row) for row in content["train"]]
-        kept_val = None if content["val"] is None else [tuple(row) for row in content["val"]]
-        set(kept + (kept_val or []))  # a TypeError where a row holds anything but plain values
-    except (ValueError, KeyError, TypeError) as error:
+        kept, kept_val = _kept(content["train"]), _kept(content["val"] or [])
+        if not kept or (val and not kept_val):
+            raise ValueError("it is empty")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} should hold the images that this run drew, and cannot be read "
             f"({type(error).__name__}: {error}). Remove it, or choose another output folder, to "
@@ -175,12 +175,23 @@ def _read_draw(
         ) from error
 
     def look_up(rows: Iterable[tuple], items: list[Datum]) -> list[Datum]:
-        present = {tuple(_row(item, image_dir)): item for item in items}
-        if gone := [row[0] for row in rows if row not in present]:
+        listed = [tuple(_row(item, image_dir)) for item in items]
+        present = dict(zip(listed, items, strict=True))
+        if gone := [row[0] for row in Counter(rows) - Counter(listed)]:
             raise InputError(
                 f"{len(gone)} of the images that this run drew ({path}) are not in the data any "
                 f"more: {abbreviate(gone)}. Put them back, or choose another output folder."
             )
         return [present[row] for row in rows]
 
-    return look_up(kept, train), None if kept_val is None else look_up(kept_val, val or [])
+    return look_up(kept, train), None if content["val"] is None else look_up(kept_val, val or [])
+
+
+def _kept(rows: Any) -> list[tuple]:
+    """Rows of a file of `_rows`; a ValueError where they are none of images."""
+    if not isinstance(rows, list):
+        raise ValueError(f"{rows!r:.60} is no list")
+    for row in rows:
+        if not isinstance(row, list) or [type(value) for value in row] != [str, int, str]:
+            raise ValueError(f"{row!r:.60} is no image with its label and class")
+    return [tuple(row) for row in rows]

@@ -52,7 +52,12 @@ def read(source: str, dataset: str, names: Sequence[str], own: Path) -> list[lis
             of sentences than the first one.
     """
     path = _file(source, dataset, own)
-    content = {clean_name(name): sentences for name, sentences in _content(path).items()}
+    content: dict[str, Any] = {}
+    for name, sentences in _content(path).items():
+        if content.setdefault(clean_name(name), sentences) != sentences:
+            raise InputError(
+                f"{path} has {name!r} twice, with _ and with a blank: keep one of them"
+            )
     wanted = [clean_name(name) for name in names]
     if missing := [repr(name) for name in wanted if name not in content]:
         raise InputError(
@@ -60,7 +65,9 @@ def read(source: str, dataset: str, names: Sequence[str], own: Path) -> list[lis
         )
     found = [content[name] for name in wanted]
     for name, sentences in zip(wanted, found, strict=True):
-        good = isinstance(sentences, list) and all(isinstance(s, str) and s for s in sentences)
+        good = isinstance(sentences, list) and all(
+            isinstance(s, str) and s.strip() for s in sentences
+        )
         if not good or not sentences:
             raise InputError(f"{path}: {name!r} is {sentences!r:.80}; expected a list of sentences")
         if len(sentences) != len(found[0]):
@@ -90,7 +97,7 @@ def _file(source: str, dataset: str, own: Path) -> Path:
 
 def _content(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON in UTF-8: {error}") from error
     if not isinstance(content, dict):

@@ -59,7 +59,7 @@ def closest(kind: str, name: str, known: Collection[str]) -> UsageError:
 def dataset_names() -> dict[str, str]:
     """Registered name by config name, of everything in configs/datasets."""
     return {
-        path.stem: yaml.safe_load(path.read_text())["DATASET"]["NAME"]
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]["NAME"]
         for path in sorted((CONFIGS / "datasets").glob("*.yaml"))
     }
 

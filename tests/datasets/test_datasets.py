@@ -603,7 +603,12 @@ def test_a_kept_draw_whose_images_are_gone_is_refused(root, output):
         InputError, match=r"1 of the images that this run drew .*: Forest/gone\.jpg"
     ):
         build(root, "EuroSAT", 2, seed=-1, output=output)
-    for damaged in ("{", "[]", '{"train": [[[]]], "val": null}'):
+    content["train"][0] = content["train"][1]
+    draw.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"1 of the images that this run drew .* are not in the"):
+        build(root, "EuroSAT", 2, seed=-1, output=output)
+    rows = ("[[]]", '["x"]', '[["x", true, "y"]]', '[[1, 0, "y"]]', '"x"', "{}", "[]")
+    for damaged in ("{", "[]", "[" * 9999, *(f'{{"train": {each}, "val": null}}' for each in rows)):
         draw.write_text(damaged)
         with pytest.raises(InputError, match="should hold the images that this run drew"):
             build(root, "EuroSAT", 2, seed=-1, output=output)

@@ -32,6 +32,8 @@ def write(path: Path, content: object) -> str:
         ),
         ({"ant": "x", "sea horse": ["z"]}, "'ant' is 'x'; expected a list of sentences"),
         ({"ant": [], "sea horse": []}, "'ant' is .*expected a list of sentences"),
+        ({"ant": [" "], "sea horse": ["z"]}, "'ant' is .*expected a list of sentences"),
+        ({"ant": ["x"], "sea horse": ["z"], "sea_horse": ["y"]}, "has 'sea_horse' twice"),
         (["ant"], "is no object"),
     ],
 )

@@ -18,17 +18,19 @@ from random import Random
 from typing import Any
 
 import yaml
+from dassl.data.datasets import build_dataset
 
 import parse_test_res
 import train
 from protocols import report
 from protocols.published.runs import table_runs
-from trainers import curves, run_folder
+from trainers import curves, descriptions, run_folder
 from trainers.results import default_config
 
 from .mutations import json_bytes, of_bytes, of_encoding, of_tree
 from .readers import INPUT_ERRORS, Impossible, Reader
-from .world import EPOCHS, World
+from .text_files import Item, contents, with_options
+from .world import CLASSES, EPOCHS, World
 
 METHODS, SEEDS = ("CoOp", "PromptSRC"), (1, 2, 3)
 METRICS = ("base", "new", "harmonic_mean")
@@ -62,10 +64,10 @@ def damaged(random: Random, path: Path, content: bytes) -> bytes:
     return of_bytes(random, content)
 
 
-def parsed(path: Path) -> Any:
+def parsed(path: Path, encoding: str = "utf-8") -> Any:
     """What a JSON or YAML file says; Impossible where it says nothing."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding=encoding)
         return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise Impossible(f"it cannot be read: {error}") from error
@@ -296,6 +298,101 @@ class Records(Reader):
         done = {k: [each for each in v if each["epoch"] <= EPOCHS] for k, v in done.items()}
         sums = {name: sum(each[name] for each in done["epochs"]) for name in ("steps", "seconds")}
         return {**self.whole, **done, **sums}
+
+
+@dataclass
+class Draws(Reader):
+    """The draw of a run without a seed, which goes on with the same images."""
+
+    name: str = "draws"
+
+    def prepare(self, world: World, folder: Path) -> None:
+        (folder / "output").mkdir()
+        settings = {"SEED": "-1", "DATASET.NUM_SHOTS": "2"}
+        arguments = world.arguments("CoOp", folder / "output", settings=settings)
+        self.cfg = train.configure(train.parse_arguments(arguments))
+        self.whole = contents(build_dataset(self.cfg))
+        self.every = contents(build_dataset(with_options(self.cfg, NUM_SHOTS=-1)))
+        (draw,) = (folder / "output").glob("draw_*.json")
+        self.file, self.content = draw.name, draw.read_bytes()
+        self.pictures = world.caltech / "101_ObjectCategories"
+
+    def damage(self, random: Random, folder: Path) -> Path:
+        path = folder / self.file
+        path.write_bytes(damaged(random, path, self.content))
+        return path
+
+    def read(self, path: Path) -> Any:
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.OUTPUT_DIR = str(path.parent)
+        return contents(build_dataset(cfg))
+
+    def intact(self, path: Path) -> Any:
+        return self.whole
+
+    def expected(self, path: Path, value: Any) -> Any:
+        drawn = parsed(path, "utf-8-sig")
+        found = dict(self.whole)
+        for part in ("train", "val"):
+            items = [self._item(row) for row in _list(drawn.get(part) if drawn else None)]
+            if not items or len({*items}) < len(items) or not {*items} <= {*self.every[part]}:
+                raise Impossible("it lists what is not there, or twice")
+            found[part] = items
+        return found
+
+    def _item(self, row: Any) -> Item:
+        if not isinstance(row, list) or [type(each) for each in row] != [str, int, str]:
+            raise Impossible(f"{row!r} is no image")
+        return Item(str(self.pictures / row[0]), row[1], row[2])
+
+
+@dataclass
+class Descriptions(Reader):
+    """Sentences about classes, as a language model wrote them."""
+
+    name: str = "descriptions"
+    CONTENT = {
+        "ant": ["A small insect.", "It lives in hills."],
+        "barrel": ["A round box of wood.", "Wine is kept in it."],
+        "cougar face": ["The face of a large cat.", "It has whiskers."],
+        "dollar_bill": ["A piece of paper.", "It is green."],
+        "emu": ["A tall bird.", "It cannot fly."],
+    }
+
+    def prepare(self, world: World, folder: Path) -> None:
+        self.content = json.dumps(self.CONTENT, indent=1).encode()
+
+    def damage(self, random: Random, folder: Path) -> Path:
+        path = folder / "sentences.json"
+        path.write_bytes(damaged(random, path, self.content))
+        return path
+
+    def read(self, path: Path) -> Any:
+        return descriptions.read(str(path), "Caltech101", CLASSES, path.parent)
+
+    def intact(self, path: Path) -> Any:
+        return self.named(self.CONTENT)
+
+    def expected(self, path: Path, value: Any) -> Any:
+        return self.named(parsed(path, "utf-8-sig"))
+
+    def named(self, content: Any) -> list[list[str]]:
+        """The sentences about each class."""
+        if not isinstance(content, dict):
+            raise Impossible("it holds no sentences by class")
+        found = []
+        for name in CLASSES:
+            names = {name, name.replace("_", " "), name.replace(" ", "_")}
+            given = [content[each] for each in names if each in content]
+            if len(given) != 1 or not _list(given[0]):
+                raise Impossible(f"it has not one list of sentences about {name}")
+            found += given
+        if len({len(each) for each in found}) > 1:
+            raise Impossible("some class has more sentences than another")
+        if not all(isinstance(each, str) and each.strip() for each in itertools.chain(*found)):
+            raise Impossible("a sentence is none")
+        return found
 
 
 @dataclass
