@@ -129,6 +129,23 @@ def read_text(path: str | Path) -> str:
     return text
 
 
+def read_mat(path: str | Path) -> dict[str, Any]:
+    """The arrays of a MATLAB file.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is none.
+    """
+    from scipy.io import loadmat  # half a second, which other datasets do without
+
+    try:
+        return loadmat(path)
+    except OSError:
+        raise
+    except Exception as error:  # scipy raises whatever it comes upon in a damaged one
+        raise ValueError(f"{path} is no MATLAB file: {type(error).__name__}: {error}") from error
+
+
 def _not_utf8(path: str | Path, reason: str) -> InputError:
     return InputError(
         f"{path} is not UTF-8 text: {reason}. Save it in the encoding UTF-8 (Excel: "

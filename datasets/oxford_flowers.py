@@ -8,7 +8,7 @@ import os
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from .few_shot import FewShotDataset, Splits
-from .files import read_text
+from .files import read_mat, read_text
 from .folders import split_by_class
 from .recipe import Piece, Recipe, Source, file_on_drive, on_mirror
 
@@ -48,9 +48,7 @@ class OxfordFlowers(FewShotDataset):
 
     @classmethod
     def make_split(cls, dataset_dir: str, image_dir: str) -> Splits:
-        from scipy.io import loadmat
-
-        labels = loadmat(os.path.join(dataset_dir, "imagelabels.mat"))["labels"][0]
+        labels = read_mat(os.path.join(dataset_dir, "imagelabels.mat"))["labels"][0]
         names = json.loads(read_text(os.path.join(dataset_dir, "cat_to_name.json")))
         return split_by_class(
             Datum(

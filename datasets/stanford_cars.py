@@ -7,6 +7,7 @@ import os
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from .few_shot import FewShotDataset, Splits
+from .files import read_mat
 from .folders import split_validation
 from .recipe import Piece, Recipe, file_on_drive, on_mirror
 
@@ -46,15 +47,13 @@ class StanfordCars(FewShotDataset):
 
     @classmethod
     def make_split(cls, dataset_dir: str, image_dir: str) -> Splits:
-        from scipy.io import loadmat
-
         devkit = os.path.join(dataset_dir, "devkit")
-        meta = loadmat(os.path.join(devkit, "cars_meta.mat"))["class_names"][0]
+        meta = read_mat(os.path.join(devkit, "cars_meta.mat"))["class_names"][0]
         names = [_year_first(str(name[0])) for name in meta]
 
         def read(folder: str, path: str) -> list[Datum]:
             items = []
-            for annotation in loadmat(path)["annotations"][0]:
+            for annotation in read_mat(path)["annotations"][0]:
                 label = int(annotation["class"][0, 0]) - 1
                 image = os.path.join(image_dir, folder, str(annotation["fname"][0]))
                 items.append(Datum(impath=image, label=label, classname=names[label]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,18 +39,7 @@ def find_all_results(protocol: str, sources: Sequence[Path]) -> list[Result]:
 def _read(protocol: str, path: Path) -> Iterator[Result]:
     """The results that the figures of a CSV file were made of, without configurations and curves."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        seen: set[tuple] = set()
-        for row in rows:
-            known = settings.PROTOCOLS, {*methods.names(), *methods.ablation_rows()}, _METRICS
-            for column, values in zip(("protocol", "method", "metric"), known, strict=True):
-                if row[column] not in values:
-                    raise ValueError(f"there is no {column} {row[column]!r}")
-            place = tuple(row[column] for column in _PLACE)
-            if place in seen:
-                raise ValueError(f"it has two rows of {', '.join(filter(None, place))}")
-            seen.add(place)
+        for row in _rows(path):
             if row["protocol"] == protocol:
                 yield from _results(path, row)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
@@ -57,6 +47,32 @@ def _read(protocol: str, path: Path) -> Iterator[Result]:
             f"{path} is no CSV file that a report has written ({error}): make it by "
             "`python -m protocols.report all OUTPUT --format csv`"
         ) from error
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of such a file; a ValueError where it says what no report says."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, strict=True)
+        columns, rows = reader.fieldnames or (), list(reader)
+    for column in columns:
+        if columns.count(column) > 1 or re.match(r"seed_(?!\d+$)", column):
+            raise ValueError(f"{column} is no column of it, or there twice")
+    known = {
+        "protocol": settings.PROTOCOLS,
+        "method": {*methods.names(), *methods.ablation_rows()},
+        "metric": _METRICS,
+    }
+    seen: set[tuple] = set()
+    for row in rows:
+        if None in row or None in row.values():
+            raise ValueError(f"a row has not the {len(columns)} cells of the first one")
+        if wrong := [column for column in known if row[column] not in known[column]]:
+            raise ValueError(f"there is no {wrong[0]} {row[wrong[0]]!r}")
+        place = tuple(row[column] for column in _PLACE)
+        if place in seen:
+            raise ValueError(f"it has two rows of {', '.join(filter(None, place))}")
+        seen.add(place)
+    return rows
 
 
 def _results(path: Path, row: dict[str, str]) -> Iterator[Result]:

@@ -529,9 +529,12 @@ def test_damaged_annotations_are_told_as_such(root):
     with pytest.raises(InputError, match=r"FGVCAircraft: the lists of images .*datasets\.check"):
         build(root, "FGVCAircraft")
     TREES["StanfordCars"](root)
-    (root / "stanford_cars/devkit/cars_meta.mat").write_bytes(b"MATLAB 5.0 MAT-file" * 30)
-    with pytest.raises(InputError, match="StanfordCars: the lists of images"):
-        build(root, "StanfordCars")
+    for damaged in (b"MATLAB 5.0 MAT-file" * 30, b""):
+        (root / "stanford_cars/devkit/cars_meta.mat").write_bytes(damaged)
+        with pytest.raises(
+            InputError, match=r"StanfordCars: the lists of images .*cars_meta\.mat is no"
+        ):
+            build(root, "StanfordCars")
 
 
 @pytest.mark.parametrize(

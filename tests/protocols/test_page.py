@@ -221,6 +221,9 @@ def test_a_csv_that_is_no_report_is_refused(text, tmp_path, capsys):
         (",dtd,16,new", ",dtd,16,base", "it has two rows of base2new, CoOp, dtd, 16, base"),
         (",base,33.0,", ",base,34.0,", "34.0 is not the mean of the seeds of CoOp on dtd"),
         ("base2new", "base2\rnew", "is no CSV file"),
+        (",33.0,\n", ",33.0,,5\n", "a row has not the 20 cells"),
+        ("seed_1", "seed_-1", "seed_-1 is no column of it"),
+        (",mean,", ",metric,", "metric is no column of it, or there twice"),
     ],
 )
 def test_a_csv_in_which_something_was_changed_is_refused(old, new, says, tmp_path, capsys):

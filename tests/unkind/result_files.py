@@ -199,14 +199,16 @@ class Results(Reader):
                 if row["metric"] in ("base", "new") and row["dataset"].lower() == "dtd":
                     if of_what[1:] in found:
                         raise Impossible(f"{of_what} is there twice")
-                    seeds = {seed: row[f"seed_{seed}"] for seed in SEEDS}
-                    values = {s: percentage(float(value)) for s, value in seeds.items() if value}
+                    seeds = {c.removeprefix("seed_"): v for c, v in row.items() if "seed_" in c}
+                    values = {int(s): percentage(float(v)) for s, v in seeds.items() if v}
+                    if min(values, default=0) < 0:
+                        raise Impossible("a seed is negative")
                     if (
                         values
                         and abs(statistics.fmean(values.values()) - float(row["mean"])) > 1e-6
                     ):
                         raise Impossible("a mean is not that of the seeds")
-                    found[of_what[1:]] = values
+                    found[of_what[1:]] = {s: v for s, v in values.items() if s in SEEDS}
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise Impossible(f"it is no CSV file of a report: {error}") from error
         return {
