@@ -97,8 +97,10 @@ def read(directory: str | Path) -> dict[str, list[dict[str, Any]]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         epochs, tests = content["epochs"], content["tests"]
         numbers = [each[name] for each in epochs for name in ("steps", "seconds")]
-        whole = all(type(each["epoch"]) is int for each in (*epochs, *tests)) and all(
-            type(number) in (int, float) and math.isfinite(number) for number in numbers
+        whole = (
+            type(epochs) is type(tests) is list
+            and all(type(each["epoch"]) is int for each in (*epochs, *tests))
+            and all(type(each) in (int, float) and math.isfinite(each) for each in numbers)
         )
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path) from error

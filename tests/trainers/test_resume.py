@@ -226,6 +226,7 @@ def test_a_flipped_bit_is_noticed(run: Run, killed: Path) -> None:
     [
         *("", '{"epochs": [{"epoch": 1', "[]", "3"),
         '{"epochs": [{"epoch": 1, "steps": 6}], "tests": []}',
+        '{"epochs": [], "tests": ""}',
         '{"epochs": [{"epoch": 1, "steps": 6, "seconds": {}}], "tests": []}',
     ],
 )
