@@ -155,8 +155,11 @@ def _members(
             if _stated_count(archive) not in (len(listed), _IN_ZIP64):
                 raise ArchiveError("The list of the archive's members is damaged.")
             for member in listed:
-                if not member.filename:
-                    raise ArchiveError("A member of the archive has no name.")
+                # zipfile ends a name where a null character is, and one that ends in / is a folder
+                if not member.filename or "\0" in member.orig_filename:
+                    raise ArchiveError("A member of the archive has no name, or half of one.")
+                if member.is_dir() and member.file_size:
+                    raise ArchiveError(f"The folder {member.filename!r} has a content of its own.")
                 _refuse_special(stat.S_IFMT(member.external_attr >> 16), member.filename)
                 opens = None if member.is_dir() else lambda m=member: packed.open(m)
                 yield member.filename, opens

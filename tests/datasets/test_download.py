@@ -415,10 +415,16 @@ DAMAGED = {
 
 @pytest.mark.parametrize(
     ("place", "value", "says"),
-    [(32, b"\xff\x01", "list of the archive's members"), (46, b"\0", "has no name")],
+    [
+        (32, b"\xff\x01", "list of the archive's members"),
+        (46, b"\0", "has no name"),
+        (50, b"\0", "half of one"),
+        (54, b"/", "The folder 'set/0.tx/' has a content"),
+    ],
 )
 def test_a_damaged_list_of_a_zips_members_is_noticed(place, value, says, tmp_path):
-    """A comment's length that makes a member swallow others; a name that begins with a zero."""
+    """A comment's length that makes a member swallow others; a name that a zero
+    cuts, or that became a folder's."""
     archive = tmp_path / "set.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for index in range(9):
