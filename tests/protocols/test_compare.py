@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -10,7 +11,8 @@ from safetensors.numpy import save_file
 
 from protocols import compare
 from protocols.published.runs import table_runs
-from protocols.reporting.pareto import front
+from protocols.reporting.costs import Cost
+from protocols.reporting.pareto import accuracy_against_cost, front
 from tests.protocols.results import write_run
 
 # accuracy on both halves, and numbers learned
@@ -96,3 +98,13 @@ def test_the_page_draws_the_front_of_methods_in_one_ranking(output, tmp_path):
 def test_what_is_not_there_is_named(output, words, says, capsys):
     assert compare.main([str(output), *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_names_beside_near_points_do_not_overlap():
+    at = {"CoOp": 70.0, "KgCoOp": 70.1, "ProGrad": 70.05, "IVLP": 75.0}
+    cost = Cost("step", "step (s)", dict(zip(at, (2.0, 2.0, 2.1, 9.0), strict=True)))
+    figure = accuracy_against_cost(cost, at, []).figure
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 4
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
