@@ -135,7 +135,8 @@ def check_classes(splits: Splits, name: str, unique_names: bool = True) -> list[
     if controls := [label for label, each in enumerate(names) if has_control_character(each)]:
         raise InputError(
             f"{name}: the name of label {controls[0]}, {names[controls[0]]!r}, holds a tab, a line "
-            "break or another control character. Put one name on a line, in printable characters."
+            "break or another control character. Give it a name in printable characters, and in a "
+            "list of names one a line."
         )
     alike = find_alike(names)
     if not alike:
