@@ -86,8 +86,8 @@ def load_prompts(path: Path) -> dict[str, Any]:
     checkpoint: dict[str, Any] = {"epoch": epoch, "header": header}
     parts = {k: v for k, v in tensors.items() if k.startswith(_OF_PROBE)}
     checkpoint["state_dict"] = {k: v for k, v in tensors.items() if k not in parts}
-    if probe is not None:
-        checkpoint["probe"] = probe | {k.removeprefix(_OF_PROBE): v for k, v in parts.items()}
+    of_probe = {k.removeprefix(_OF_PROBE): v for k, v in parts.items()}
+    checkpoint["probe"] = {**probe, **of_probe} if isinstance(probe, dict) else probe
     return _checked(path, checkpoint)
 
 
@@ -124,6 +124,12 @@ def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is not a checkpoint: its header is {brief(header)}, which is no dict. Use another "
             "file, or train again"
+        )
+    names = header.get("classnames", [""])
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        raise CheckpointError(
+            f"{path} is not a checkpoint: its classes are {brief(names)}, which are no names. Use "
+            "another file, or train again"
         )
     if type(epoch) is not int or epoch < 0:
         raise CheckpointError(

@@ -140,8 +140,7 @@ class SavedTraining(TrainerX):
         if header is not None:
             names = header.get("classnames")
             dataset = header.get("dataset", self.cfg.DATASET.NAME)
-            listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
-            if not listed or not isinstance(dataset, str):
+            if names is None or not isinstance(dataset, str):
                 raise checkpoints.CheckpointError(
                     f"{path} is not a checkpoint of ours: its header does not name its dataset and "
                     "classes. Use another file, or train again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections import OrderedDict
@@ -189,6 +190,24 @@ def test_a_shared_file_without_a_header_is_refused(tmp_path: Path, header: str) 
 def test_a_malformed_probe_is_refused(tmp_path: Path, probe: object) -> None:
     path = tmp_path / "model.pth.tar-1"
     checkpoints.save(path, {"state_dict": {}, "epoch": 1, "header": {}, "probe": probe})
+    with pytest.raises(checkpoints.CheckpointError, match="its probe is not class features"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("names", [[], ["ant", 3], "ant", None, {"ant": 1}])
+def test_classes_that_are_no_names_are_refused(tmp_path: Path, names: object) -> None:
+    path = tmp_path / "model.pth.tar-1"
+    checkpoints.save(path, {"state_dict": {}, "epoch": 1, "header": {"classnames": names}})
+    with pytest.raises(checkpoints.CheckpointError, match=r"its classes are .* which are no"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("probe", [3, [1], "x"])
+def test_a_shared_file_whose_probe_is_none_is_refused(tmp_path: Path, probe: object) -> None:
+    path = tmp_path / "prompts.safetensors"
+    header = json.dumps({"probe": probe})
+    state = {"ctx": torch.ones(1)}
+    save_file(state, path, {"header": header, "sha256": digest(state, header)})
     with pytest.raises(checkpoints.CheckpointError, match="its probe is not class features"):
         checkpoints.load(path)
 
