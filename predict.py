@@ -24,13 +24,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from inference import Classifier, answers
 from inference.answers import Answers
 from inference.listing import list_pictures, read_classes
 from prompting.command_line import Parser
 from prompting.errors import InputError
+from prompting.tensors import lacks_memory
 from train import run_program
 
 FEW = 20
@@ -183,11 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = Answers(found, top, given.min_probability)
     try:
         _show(given, classifier, asked, len(paths))
-    except torch.cuda.OutOfMemoryError as error:
-        raise InputError(
-            "the CUDA device has too little memory for so many pictures at once: lower --batch-size "
-            f"(it is {given.batch_size or classifier.batch_size})"
-        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if owner := lacks_memory(error):
+            raise InputError(
+                f"{owner} has too little memory for so many pictures at once: lower --batch-size "
+                f"(it is {given.batch_size or classifier.batch_size})"
+            ) from error
+        raise
     if given.move_into:
         moved = answers.move(asked.named, given.move_into)
         print(f"{moved} pictures moved into {given.move_into}", file=sys.stderr)

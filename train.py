@@ -71,6 +71,7 @@ import datasets.errors
 import trainers
 from prompting.command_line import Parser
 from prompting.errors import InputError
+from prompting.tensors import lacks_memory
 from trainers import run_folder
 from trainers.configuration_merge import merge
 
@@ -235,10 +236,11 @@ def _message(error: BaseException) -> str:
     if isinstance(error, INPUT_ERRORS):
         # out of a worker, torch puts the traceback before the message
         return re.split(r"^[\w.]*(?:Error|Configuration|Refused\w*): ", str(error), flags=re.M)[-1]
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    if owner := lacks_memory(error):
         return (
-            "the CUDA device has too little memory: lower DATALOADER.TRAIN_X.BATCH_SIZE or "
-            "DATALOADER.TEST.BATCH_SIZE, or let TRAINER.<METHOD>.PREC be amp, fp16 or bf16"
+            f"{owner} has too little memory: lower DATALOADER.TRAIN_X.BATCH_SIZE or "
+            "DATALOADER.TEST.BATCH_SIZE, let TRAINER.<METHOD>.PREC be bf16 (with CUDA also amp or "
+            "fp16), or lower what else was set large"
         )
     if isinstance(error, OSError) and error.errno:
         named = f"{error.filename}: " if error.filename else ""

@@ -26,6 +26,15 @@ def unfit(state: Mapping[str, Tensor]) -> list[str]:
     return problems
 
 
+def lacks_memory(error: BaseException) -> str:
+    """What had too little memory, in words; "" where an error says something else."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "the CUDA device"
+    # PyTorch has no class of its own for a CPU's
+    is_cpus = isinstance(error, RuntimeError) and "you tried to allocate" in str(error)
+    return "this machine" if is_cpus or isinstance(error, MemoryError) else ""
+
+
 def _finite(value: Tensor) -> bool:
     # a sum is ten times cheaper than a look at each element, and finite only if all of them are
     return bool(value.sum().isfinite() or value.isfinite().all())

@@ -107,6 +107,13 @@ def test_our_own_bugs_keep_their_traceback(call: Call, monkeypatch) -> None:
         (PermissionError(errno.EACCES, "Permission denied", "/run/x"), "/run/x: Permission denied"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory"), "lower DATALOADER.TRAIN_X.BATCH_SIZE"),
+        (MemoryError(), "this machine has too little memory: lower DATALOADER"),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            ),
+            "this machine has too little memory",
+        ),
     ],
 )
 def test_mistakes_of_the_machine(failure: Exception, says: str, call: Call, monkeypatch) -> None:

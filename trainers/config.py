@@ -19,6 +19,9 @@ _HOLDS = {
 }
 """By the name of a class attribute, whether a value keeps to it."""
 
+_MOST = 10_000
+"""Of vectors, layers, dimensions or whatever else a method counts; an encoder reads far fewer."""
+
 
 def add_nodes(cfg: CfgNode, nodes: Mapping[str, Mapping[str, Any]]) -> None:
     """Add the nodes TRAINER.<NODE> with their defaults; what is there already stays."""
@@ -46,6 +49,9 @@ def check_values(method: type, node: str, values: Mapping[str, Any]) -> None:
     Raises:
         InputError: names the first of them.
     """
+    for key, value in values.items():
+        if type(value) is int and value > _MOST:
+            raise refused(node, key, value, f"at most {_MOST}")
     for kind, holds in _HOLDS.items():
         allowed = ChainMap(*(vars(base).get(kind, {}) for base in method.__mro__))
         for key, bound in allowed.items():

@@ -8,7 +8,6 @@ executes configurations that are Python files.
 from __future__ import annotations
 
 import difflib
-import math
 from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,6 +20,9 @@ from yacs.config import CfgNode
 from prompting.errors import InputError
 
 SUFFIXES = (".yaml", ".yml")
+
+# what 32 bits hold of whole numbers, and of others with room for a product
+_LARGEST = {int: 2**31 - 1, float: 1e30}
 
 # a key such as OPTIM.LR, its value as it was written (None: a list), its value as it is read
 _Given = tuple[str, "str | None", Any]
@@ -169,11 +171,12 @@ def _in_type_of(default: Any, text: str | None, value: Any) -> Any:
 
 
 def _number(kind: type, value: Any) -> int | float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     with suppress(OverflowError):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if is_number and math.isfinite(value) and kind(value) == value:
+        if is_number and abs(value) <= _LARGEST[kind] and kind(value) == value:
             return kind(value)
-    raise InputError("a whole number" if kind is int else "a number")
+    named = "a whole number" if kind is int else "a number"
+    raise InputError(f"{named} of at most {_LARGEST[kind]}" if is_number else named)
 
 
 def _items(value: Any) -> Sequence[Any]:

@@ -134,6 +134,8 @@ def test_text_depth_below_one(run: Run) -> None:
         ("CoOp", "COOP.N_CTX", "-1", "at least 1"),
         ("CoCoOp", "COCOOP.N_CTX", "0", "at least 1"),
         ("IVLP", "IVLP.N_CTX_VISION", "0", "at least 1"),
+        ("IVLP", "IVLP.N_CTX_VISION", "10001", "at most 10000"),
+        ("CoOp", "COOP.N_CTX", "1000000000", "at most 10000"),
         ("PromptSRC", "PROMPTSRC.GPA_STD", "-1", "more than 0"),
         ("PromptSRC", "PROMPTSRC.GPA_STD", "0", "more than 0"),
         ("PromptSRC", "PROMPTSRC.TEXT_LOSS_WEIGHT", "-3", "at least 0"),

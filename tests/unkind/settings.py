@@ -25,7 +25,10 @@ MEMORY = 8 * 2**30
 """Bytes that a run may map; a setting must not take the machine along."""
 
 VALUES: Mapping[type, tuple[str, ...]] = {
-    int: ("0", "-1", "-7", "2.5", "3.0", "nan", "inf", "x", "", "None", "True", "[1]", "10**9"),
+    int: (
+        *("0", "-1", "-7", "2.5", "3.0", "nan", "inf", "x", "", "None", "True", "[1]"),
+        *("1e308", "10000000000", "9" * 30, "1000000000"),
+    ),
     float: (
         "0",
         "-1",
@@ -34,6 +37,8 @@ VALUES: Mapping[type, tuple[str, ...]] = {
         "inf",
         "-inf",
         "1e400",
+        "1e308",
+        "1e38",
         "1e-300",
         "x",
         "",
