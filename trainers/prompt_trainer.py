@@ -157,6 +157,11 @@ class PromptTrainer(SavedTraining):
         # the device is not set when Dassl asks; precision on this device is checked in build_model
         if len(cfg.INPUT.SIZE) != 2:
             raise InputError(f"INPUT.SIZE is {cfg.INPUT.SIZE}: expected (height, width)")
+        if cfg.INPUT.NO_TRANSFORM:
+            raise InputError(
+                "INPUT.NO_TRANSFORM is True: CLIP takes tensors, which transforms make of pictures; "
+                "leave it False"
+            )
         if self.learns and self.views != cfg.DATALOADER.K_TRANSFORMS:
             raise InputError(
                 f"DATALOADER.K_TRANSFORMS is {cfg.DATALOADER.K_TRANSFORMS}: {type(self).__name__} "

@@ -318,3 +318,8 @@ def test_options_that_would_measure_something_else_are_refused(
     assert "InputError" in {one.__name__ for one in type(error.value).__mro__}
     assert not (tmp_path / "refused" / "results.json").exists()
     assert not list(tmp_path.glob("refused/*/model*"))
+
+
+def test_pictures_without_transforms(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"INPUT\.NO_TRANSFORM is True: .* leave it False"):
+        run("CoOp", INPUT__NO_TRANSFORM="True")
