@@ -96,10 +96,11 @@ class MMRL(PromptTrainer):
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
         options = self.options
-        layers, most = [layer - 1 for layer in options.REP_LAYERS], clip.common_layers
-        known = sorted({*layers} & {*range(most)})
+        most = clip.common_layers
+        known = [layer for layer in range(1, most + 1) if layer in options.REP_LAYERS]
         expected = f"some of 1 to {most} in rising order, layers of both encoders (ResNets: none)"
-        self.expect("REP_LAYERS", layers == known != [], expected)
+        self.expect("REP_LAYERS", list(options.REP_LAYERS) == known != [], expected)
+        layers = [layer - 1 for layer in known]
         return RepresentationLearner(options.N_REP_TOKENS, options.REP_DIM, layers, clip)
 
     def build_model(self) -> None:

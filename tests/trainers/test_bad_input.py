@@ -152,6 +152,8 @@ def test_text_depth_below_one(run: Run) -> None:
         ("MMRL", "MMRL.REP_LAYERS", "[4, 3]", "some of 1 to 4 in rising order"),
         ("MMRL", "MMRL.REP_LAYERS", "[0, 3]", "some of 1 to 4 in rising order"),
         ("MMRL", "MMRL.REP_LAYERS", "[]", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "['x']", "some of 1 to 4 in rising order"),
+        ("MMRL", "MMRL.REP_LAYERS", "[[3], 4]", "some of 1 to 4 in rising order"),
         ("MultiModalAdapter", "MMADAPTER.ADAPTER_START", "-1", "at least 0"),
         ("MultiModalAdapter", "MMADAPTER.ADAPTER_END", "5", r"ADAPTER_START, which is \d, to 4"),
     ],
