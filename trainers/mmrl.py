@@ -100,8 +100,9 @@ class MMRL(PromptTrainer):
         known = [layer for layer in range(1, most + 1) if layer in options.REP_LAYERS]
         expected = f"some of 1 to {most} in rising order, layers of both encoders (ResNets: none)"
         self.expect("REP_LAYERS", list(options.REP_LAYERS) == known != [], expected)
-        layers = [layer - 1 for layer in known]
-        return RepresentationLearner(options.N_REP_TOKENS, options.REP_DIM, layers, clip)
+        return RepresentationLearner(
+            options.N_REP_TOKENS, options.REP_DIM, [n - 1 for n in known], clip
+        )
 
     def build_model(self) -> None:
         super().build_model()
