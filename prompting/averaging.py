@@ -13,7 +13,8 @@ from .errors import InputError
 
 def gaussian_weights(epochs: int, mean: float, std: float) -> list[float]:
     """w_t proportional to N(t; mean, std^2) for epochs t = 1..E, summing to 1."""
-    density = [math.exp(-(((epoch - mean) / std) ** 2) / 2) for epoch in range(1, epochs + 1)]
+    distances = [(epoch - mean) / std for epoch in range(1, epochs + 1)]
+    density = [math.exp(-(each * each) / 2) for each in distances]  # ** raises where * is infinite
     total = sum(density)
     if not total:
         raise InputError(

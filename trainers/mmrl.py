@@ -95,14 +95,12 @@ class MMRL(PromptTrainer):
         return PromptTemplate(self.teacher_templates()[0])
 
     def build_learner(self, clip: CLIP, names: Sequence[str]) -> PromptLearner:
-        options = self.options
-        most = clip.common_layers
+        options, most = self.options, clip.common_layers
         known = [layer for layer in range(1, most + 1) if layer in options.REP_LAYERS]
         expected = f"some of 1 to {most} in rising order, layers of both encoders (ResNets: none)"
         self.expect("REP_LAYERS", list(options.REP_LAYERS) == known != [], expected)
-        return RepresentationLearner(
-            options.N_REP_TOKENS, options.REP_DIM, [n - 1 for n in known], clip
-        )
+        layers = [layer - 1 for layer in known]
+        return RepresentationLearner(options.N_REP_TOKENS, options.REP_DIM, layers, clip)
 
     def build_model(self) -> None:
         super().build_model()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prompting.averaging import GaussianAverage, gaussian_weights
+from prompting.errors import InputError
 
 
 @given(epochs=st.integers(1, 60), mean=st.floats(1, 60), std=st.floats(0.5, 40))
@@ -46,3 +47,10 @@ def test_what_was_added_does_not_change_with_the_prompts() -> None:
 def test_an_average_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="no epoch so far"):
         GaussianAverage(epochs=2, mean=1, std=1).average()
+
+
+def test_a_gaussian_of_any_width_has_weights_or_is_refused() -> None:
+    assert gaussian_weights(3, 2, 1e-300) == [0, 1, 0]
+    for mean, std in ((2.5, 1e-300), (1e30, 1.0), (2.5, 5e-324)):
+        with pytest.raises(InputError, match="gives no weight to any"):
+            gaussian_weights(3, mean, std)
