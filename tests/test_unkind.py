@@ -27,7 +27,7 @@ from tests.unkind.result_files import Logs, Records, Results
 from tests.unkind.tensor_files import Checkpoint, Pickles
 from tests.unkind.text_files import Csv, Split
 from tests.unkind.trials import Kind, Outcome, Tally, Verdict, run
-from tests.unkind.world import World, same
+from tests.unkind.world import Forked, World, same
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the tool needs os.fork")
 
@@ -145,6 +145,14 @@ def test_the_command_ends_where_a_process_may_have_threads(tmp_path: Path) -> No
         check=True,
         timeout=120,
     )
+
+
+def test_a_run_that_is_killed_before_it_can_say_anything(tmp_path: Path) -> None:
+    def vanish() -> None:
+        (tmp_path / "stderr.txt").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert Forked([], tmp_path, vanish).wait() == (-signal.SIGKILL, "")
 
 
 @dataclass

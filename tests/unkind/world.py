@@ -211,7 +211,9 @@ class Forked:
         """Its exit code (negative: the signal that ended it) and what it wrote to stderr."""
         _, status = os.waitpid(self.pid, 0)
         self.seconds = time.monotonic() - self.started
-        stderr = (self.console / "stderr.txt").read_text(errors="replace")
+        said = self.console / "stderr.txt"
+        # killed in its first moment, it had not opened it
+        stderr = said.read_text(errors="replace") if said.exists() else ""
         return os.waitstatus_to_exitcode(status), stderr
 
 
