@@ -14,7 +14,7 @@ from dassl.data.datasets import Datum
 
 from .errors import InputError
 from .files import read_text, remove_leftovers, write_json
-from .splits import abbreviate
+from .splits import abbreviate, checked_row
 
 VALIDATION_SHOTS = 4
 DRAW_FILE = "draw_{name}_{shots}shots.json"
@@ -164,7 +164,8 @@ def _read_draw(
 ) -> tuple[list[Datum], list[Datum] | None]:
     try:
         content = json.loads(read_text(path))
-        kept, kept_val = _kept(content["train"]), _kept(content["val"] or [])
+        kept = [checked_row(row) for row in content["train"]]
+        kept_val = None if content["val"] is None else [checked_row(r) for r in content["val"]]
         if not kept or (val and not kept_val):
             raise ValueError("it is empty")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -184,14 +185,4 @@ def _read_draw(
             )
         return [present[row] for row in rows]
 
-    return look_up(kept, train), None if content["val"] is None else look_up(kept_val, val or [])
-
-
-def _kept(rows: Any) -> list[tuple]:
-    """Rows of a file of `_rows`; a ValueError where they are none of images."""
-    if not isinstance(rows, list):
-        raise ValueError(f"{rows!r:.60} is no list")
-    for row in rows:
-        if not isinstance(row, list) or [type(value) for value in row] != [str, int, str]:
-            raise ValueError(f"{row!r:.60} is no image with its label and class")
-    return [tuple(row) for row in rows]
+    return look_up(kept, train), None if kept_val is None else look_up(kept_val, val or [])

@@ -54,10 +54,20 @@ def read_split(path: str, image_dir: str) -> Splits:
 
 
 def _read_row(row: Any, image_dir: str) -> Datum:
+    image, label, name = checked_row(row)
+    return Datum(impath=os.path.join(image_dir, image), label=label, classname=name)
+
+
+def checked_row(row: Any) -> tuple[str, int, str]:
+    """A row of a list of images: path, label and class name.
+
+    Raises:
+        ValueError: it is anything else.
+    """
     if isinstance(row, list) and len(row) == 3:
         image, label, name = row
         if image and isinstance(image, str) and type(label) is int and isinstance(name, str):
-            return Datum(impath=os.path.join(image_dir, image), label=label, classname=name)
+            return image, label, name
     raise ValueError(f"{json.dumps(row)[:200]} is no [image path, label, class name]")
 
 

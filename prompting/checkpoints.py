@@ -121,33 +121,30 @@ def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
             )
     header, epoch = checkpoint.get("header", {}), checkpoint.get("epoch", 0)
     if not isinstance(header, dict):
-        raise CheckpointError(
-            f"{path} is not a checkpoint: its header is {brief(header)}, which is no dict. Use another "
-            "file, or train again"
-        )
+        raise _no_checkpoint(path, f"its header is {brief(header)}, which is no dict")
     names = header.get("classnames", [""])
-    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-        raise CheckpointError(
-            f"{path} is not a checkpoint: its classes are {brief(names)}, which are no names. Use "
-            "another file, or train again"
-        )
+    if not _are_names(names):
+        raise _no_checkpoint(path, f"its classes are {brief(names)}, which are no names")
     if type(epoch) is not int or epoch < 0:
-        raise CheckpointError(
-            f"{path} is not a checkpoint: its epoch is {brief(epoch)}, which is no number of epochs. "
-            "Use another file, or train again"
-        )
+        raise _no_checkpoint(path, f"its epoch is {brief(epoch)}, which is no number of epochs")
     _check_probe(path, checkpoint.get("probe"))
     state = without_module(checkpoint["state_dict"])
     return {"epoch": 0, **checkpoint, "state_dict": state}
+
+
+def _no_checkpoint(path: Path, about: str) -> CheckpointError:
+    return CheckpointError(f"{path} is not a checkpoint: {about}. Use another file, or train again")
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(n, str) for n in value)
 
 
 def _check_probe(path: Path, probe: Any) -> None:
     whole = probe is None or (
         isinstance(probe, dict)
         and all(isinstance(probe.get(key), Tensor) for key in ("class_features", "logits"))
-        and isinstance(probe.get("classnames"), list)
-        and probe["classnames"]
-        and all(isinstance(name, str) for name in probe["classnames"])
+        and _are_names(probe.get("classnames"))
     )
     if not whole:
         raise CheckpointError(

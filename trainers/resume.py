@@ -20,6 +20,8 @@ from prompting.files import write_atomically
 RESUME_FILE = "resume.pth"
 
 _ADVICE = "Remove it to train from the start"
+# what values of the wrong kind lead to where they are used
+_OF_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
 def random_state() -> dict[str, Any]:
@@ -181,9 +183,7 @@ def damage_named(path: Path) -> Iterator[None]:
         yield
     except (InputError, checkpoints.CheckpointError):
         raise
-    except (
-        *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError),
-    ) as error:
+    except _OF_DAMAGE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise checkpoints.CheckpointError(
             f"{path} cannot be gone on from ({reason}). {_ADVICE}"

@@ -91,11 +91,12 @@ def _results(path: Path, row: dict[str, str]) -> Iterator[Result]:
         raise ValueError(
             f"{row['mean']} is not the mean of the seeds of {name} on {row['dataset']}"
         )
+    dataset = settings.find_dataset(row["dataset"])
     for seed, accuracy in given.items():
         yield Result(
             method=ablated.method if ablated else name,
             variant=row["variant"],
-            dataset=settings.find_dataset(row["dataset"]),
+            dataset=dataset,
             shots=int(row["shots"]),
             classes="all" if metric == "accuracy" else metric,
             seed=seed,

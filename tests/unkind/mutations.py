@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -140,6 +140,15 @@ def places(tree: Any, path: tuple = ()) -> Iterator[tuple]:
     )
     for key, value in items:
         yield from places(value, (*path, key))
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested dicts by its dotted key."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def of_tree(random: Random, tree: Any, scalars: Sequence[Any] = SCALARS) -> Any:

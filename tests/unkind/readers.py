@@ -79,8 +79,8 @@ class Reader(Kind):
         raise NotImplementedError
 
     def intact(self, path: Path) -> Any:
-        """What reading the undamaged file gives."""
-        raise NotImplementedError
+        """What reading the undamaged file gives; by default what `prepare` kept of it."""
+        return self.whole
 
     def expected(self, path: Path, value: Any) -> Any:
         """What the damaged file says, where it may say something else than the intact one; ``value``,

@@ -27,7 +27,7 @@ from protocols.published.runs import table_runs
 from trainers import curves, descriptions, run_folder
 from trainers.results import default_config
 
-from .mutations import json_bytes, of_bytes, of_encoding, of_tree
+from .mutations import flat, json_bytes, of_bytes, of_encoding, of_tree
 from .readers import INPUT_ERRORS, Impossible, Reader
 from .text_files import Item, contents, with_options
 from .world import CLASSES, EPOCHS, World
@@ -123,10 +123,7 @@ class Results(Reader):
                 half = results["classes"]
                 values = found.setdefault((results["trainer"], half), {})
                 values[results["seed"]] = percentage(metrics[folder]["accuracy"])
-        return {
-            key: [*(values[seed] for seed in sorted(values)), statistics.fmean(values.values())]
-            for key, values in found.items()
-        }
+        return _with_means(found)
 
     def report(self, source: Path, form: str, *more: str) -> str:
         """The report's text."""
@@ -162,9 +159,6 @@ class Results(Reader):
             for each in figures
             if each["metric"] in ("base", "new") and each["dataset"] == "dtd" and each["seeds"]
         }
-
-    def intact(self, path: Path) -> Any:
-        return self.whole
 
     def expected(self, path: Path, value: Any) -> Any:
         if path.suffix == ".csv":
@@ -211,11 +205,7 @@ class Results(Reader):
                     found[of_what[1:]] = {s: v for s, v in values.items() if s in SEEDS}
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise Impossible(f"it is no CSV file of a report: {error}") from error
-        return {
-            key: [*(values[seed] for seed in sorted(values)), statistics.fmean(values.values())]
-            for key, values in found.items()
-            if values
-        }
+        return _with_means(found)
 
 
 @dataclass
@@ -230,7 +220,7 @@ class Records(Reader):
             name: (self.run / name).read_bytes()
             for name in ("config.yaml", "run.json", "curves.json")
         }
-        self.settings = dict(_flat(yaml.safe_load(self.contents["config.yaml"])))
+        self.settings = dict(flat(yaml.safe_load(self.contents["config.yaml"])))
         self.defaults = default_config()
         self.arguments = world.arguments("CoOp", Path("."))
         self.whole = self.read_folder(self.run)
@@ -262,9 +252,6 @@ class Records(Reader):
     def read(self, path: Path) -> Any:
         return self.read_folder(path.parent)
 
-    def intact(self, path: Path) -> Any:
-        return self.whole
-
     def is_named(self, message: str, path: Path) -> bool:
         return str(path.parent) in message
 
@@ -273,7 +260,7 @@ class Records(Reader):
         if not isinstance(said, dict):
             raise Impossible("it holds no values by name")
         if path.name == "config.yaml":
-            for key, setting in _flat(said):
+            for key, setting in flat(said):
                 other = setting != self.settings.get(key, setting)
                 if other and not key.startswith(WITHOUT_EFFECT):
                     raise Impossible(f"{key} is another")
@@ -329,9 +316,6 @@ class Draws(Reader):
         cfg.defrost()
         cfg.OUTPUT_DIR = str(path.parent)
         return contents(build_dataset(cfg))
-
-    def intact(self, path: Path) -> Any:
-        return self.whole
 
     def expected(self, path: Path, value: Any) -> Any:
         drawn = parsed(path, "utf-8-sig")
@@ -445,15 +429,16 @@ class Logs(Reader):
         return statistics.fmean({**self.values, seed: accuracy}.values())
 
 
+def _with_means(found: Mapping[tuple, Mapping[int, float]]) -> dict[tuple, list[float]]:
+    """The values in the order of their seeds, and then their mean, where there are any."""
+    return {
+        key: [*(values[seed] for seed in sorted(values)), statistics.fmean(values.values())]
+        for key, values in found.items()
+        if values
+    }
+
+
 def _list(value: Any) -> list:
     if not isinstance(value, list):
         raise Impossible(f"{value!r} is no list")
     return value
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Any:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -18,6 +18,7 @@ from dassl.engine import TRAINER_REGISTRY
 import train
 
 from .judging import is_clear
+from .mutations import flat
 from .trials import Kind, Outcome, Verdict
 from .world import Forked, World, learning_methods
 
@@ -148,7 +149,7 @@ class Settings(Kind):
 
     def _choose(self, random: Random, method: str, arguments: list[str]) -> tuple[str, str]:
         cfg = train.configure(train.parse_arguments(arguments))
-        defaults = dict(_flat(cfg))
+        defaults = dict(flat(cfg))
         # those of a method that does not run change nothing
         nodes = tuple(f"TRAINER.{node}." for node in TRAINER_REGISTRY.get(method).nodes())
         keys = [
@@ -181,7 +182,7 @@ class Settings(Kind):
         if key == "TEST.NO_TEST" and not (output / "results.json").exists():
             return Verdict(Outcome.RIGHT)
         results = json.loads((output / "results.json").read_text())
-        value = dict(_flat(results["config"]))[key]
+        value = dict(flat(results["config"]))[key]
         if key in IMPOSSIBLE and IMPOSSIBLE[key](value):
             return Verdict(Outcome.SILENT, f"{what} was accepted as {value!r}")
         if not all(map(math.isfinite, _numbers(value))):
@@ -193,14 +194,6 @@ class Settings(Kind):
             if not all(tensor.isfinite().all() for tensor in state.values()):
                 return Verdict(Outcome.SILENT, f"{what} gave prompts that are not finite")
         return Verdict(Outcome.RIGHT)
-
-
-def _flat(tree: Mapping, prefix: str = "") -> Any:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _numbers(value: Any) -> list[float]:

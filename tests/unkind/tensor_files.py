@@ -116,9 +116,6 @@ class _TensorFile(Reader):
         """Where the reader looks for the file."""
         raise NotImplementedError
 
-    def intact(self, path: Path) -> Any:
-        return self.whole
-
     def check_content(self, path: Path) -> Any:
         """The content of a file that is whole; raises Impossible where it must be refused."""
         if not self.must_refuse.endswith("was changed"):

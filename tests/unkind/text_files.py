@@ -23,7 +23,7 @@ from yacs.config import CfgNode
 import train
 from datasets.synsets import read_class_names
 
-from .mutations import of_bytes, of_encoding, of_tree
+from .mutations import flat, of_bytes, of_encoding, of_tree
 from .readers import Impossible, Reader, ToBeSaid
 from .world import CLASSES, World
 
@@ -134,9 +134,6 @@ class _ListOfPictures(Reader):
     def change_content(self, random: Random) -> bytes:
         """Another content in the file's form."""
         raise NotImplementedError
-
-    def intact(self, path: Path) -> Any:
-        return self.whole
 
 
 @dataclass
@@ -409,7 +406,7 @@ class Configuration(Reader):
     def configure(self, path: Path | None) -> dict[str, Any]:
         """The configuration by dotted key, without that of the command line."""
         flags = ["--dataset-config-file", str(path)] if path else []
-        return dict(_flat(train.configure(train.parse_arguments(flags))))
+        return dict(flat(train.configure(train.parse_arguments(flags))))
 
     def damage(self, random: Random, folder: Path) -> Path:
         path = folder / "settings.yaml"
@@ -447,9 +444,6 @@ class Configuration(Reader):
     def read(self, path: Path) -> Any:
         return self.configure(path)
 
-    def intact(self, path: Path) -> Any:
-        return self.whole
-
     def expected(self, path: Path, value: Any) -> Any:
         if path.suffix not in (".yaml", ".yml"):
             raise Impossible("it is no YAML file by its name")
@@ -459,21 +453,13 @@ class Configuration(Reader):
             raise Impossible(f"it is no YAML: {error}") from error
         if tree is not None and not isinstance(tree, dict):
             raise Impossible("it holds no settings by name")
-        said = dict(_flat(tree or {}))
+        said = dict(flat(tree or {}))
         for key, given in said.items():
             if key not in self.defaults:
                 raise Impossible(f"there is no setting {key}")
             if not _stands_for(value[key], given, self.defaults[key]):
                 raise Impossible(f"{key} is {value[key]!r}, but the file says {given!r}")
         return {**self.defaults, **{key: value[key] for key in said}}
-
-
-def _flat(tree: Any, prefix: str = "") -> Any:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _stands_for(value: Any, given: Any, default: Any) -> bool:
