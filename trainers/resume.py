@@ -119,8 +119,8 @@ def load(path: Path, identity: Mapping[str, Any], last_epoch: int) -> dict[str, 
         last_epoch: the run's number of epochs.
 
     Raises:
-        checkpoints.CheckpointError: the file cannot be read, was made for something else or for a
-            longer training, or holds numbers that are not finite.
+        checkpoints.CheckpointError: the file cannot be read, was made for something else or at an
+            epoch that leaves no state, as the last one, or holds numbers that are not finite.
     """
     try:
         state = inert_reader.load(path)
@@ -130,7 +130,7 @@ def load(path: Path, identity: Mapping[str, Any], last_epoch: int) -> dict[str, 
     except Exception as error:
         raise checkpoints.CheckpointError(f"{path} cannot be read: {error}. {_ADVICE}") from error
     checkpoints.check_header(path, made_for, identity)
-    if type(epoch) is not int or not 0 < epoch <= last_epoch:
+    if type(epoch) is not int or not 0 < epoch < last_epoch:  # the last one leaves no state
         raise checkpoints.CheckpointError(
             f"{path} is of epoch {brief(epoch)}, but OPTIM.MAX_EPOCH is {last_epoch}: go on with the "
             "number of epochs that the run was started with"

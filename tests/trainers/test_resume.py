@@ -135,6 +135,10 @@ def of_no_epoch(state: dict) -> None:
     state["epoch"] = 4
 
 
+def of_the_last_epoch(state: dict) -> None:
+    state["epoch"] = 3
+
+
 def of_no_number(state: dict) -> None:
     state["best_result"] = {"value": 3.0}
 
@@ -174,6 +178,7 @@ def of_a_text(state: dict) -> None:
         (without_a_tensor, f"{CTX} is not in the file"),
         (without_the_optimizer, "cannot be gone on from.*optimizer"),
         (of_no_epoch, "is of epoch 4, but OPTIM.MAX_EPOCH is 3"),
+        (of_the_last_epoch, "is of epoch 3, but OPTIM.MAX_EPOCH is 3"),
         (of_no_whole_number, "is of epoch True"),
         (of_no_number, "cannot be gone on from"),
         (scrambled, "cannot be gone on from"),
