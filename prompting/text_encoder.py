@@ -174,6 +174,8 @@ def _attend(
         torch.cat([shared[:, None].expand(-1, count, -1, -1), x], dim=2).flatten(0, 1)
         for shared, x in zip(projected[1:], own, strict=True)
     )
+    if torch.is_grad_enabled():
+        query = query.clone()  # a view would hold the suffix's own keys and values, copied above
     bias, _ = rows.biases(prefix.shape[1], prefix.dtype)
     bias = bias.repeat(len(prefix), 1, 1, 1) if len(prefix) > 1 else bias
     attended = attention.attend(query.flatten(0, 1), key, value, bias)

@@ -173,3 +173,21 @@ def test_layouts_used_in_turn_are_packed_once(monkeypatch: pytest.MonkeyPatch) -
     OURS.text(one), OURS.text(other)
     assert first > 0
     assert len(packed) == first
+
+
+def test_the_backward_pass_keeps_keys_and_values_once() -> None:
+    names = [f"{'w' * (n % 5 + 1)} {n}" for n in range(40)]
+    prompts = PromptTemplate("a photo of a {}.", 4).layout(names)
+    sizes: set[int] = set()
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.add(tensor.untyped_storage().nbytes())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        OURS.text(prompts, TextSteering(context=vectors(4, WIDTH)))
+    rows = prompts.rows
+    queries = rows.count * rows.length * WIDTH * 4
+    with_prefix = queries // rows.length * (rows.length + len(prompts.prefix))
+    assert {queries, with_prefix} <= sizes  # of queries, and of keys or values behind the prefix's
+    assert 3 * queries not in sizes
