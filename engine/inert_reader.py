@@ -171,6 +171,12 @@ def is_torchscript(path: str | PathLike[str]) -> bool:
         return _is_zip(file) and _is_torchscript(path, file)
 
 
+def is_legacy(path: str | PathLike[str]) -> bool:
+    """Whether a file is of the form that torch wrote before 1.6, in which nothing has a checksum."""
+    with _open(Path(path)) as file:
+        return not _is_zip(file)
+
+
 def _open(path: Path) -> IO[bytes]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would hang

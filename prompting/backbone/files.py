@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,22 @@ def _read(path: Path, trusted: bool = False) -> dict[str, Tensor]:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise InputError(f"{path} is not a state dict: expected a dict of tensors by name")
+    if path.suffix != ".safetensors" and inert_reader.is_legacy(path):
+        _check_coverage(path, state)
     return state
+
+
+def _check_coverage(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Of a file without checksums: a wrong size leaves numbers that are stored and in no tensor."""
+    for name, value in state.items():
+        if value.layout is not torch.strided:  # refused for that, later
+            continue
+        stored = value.untyped_storage().nbytes() // value.element_size()
+        if stored != value.numel():
+            raise InputError(
+                f"{path}: {name} is {tuple(value.shape)}, and {stored} numbers are stored for it. "
+                "Files of this old form have no checksums, and this may be damaged: copy it again"
+            )
 
 
 def is_openai(path: Path) -> bool:

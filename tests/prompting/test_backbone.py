@@ -135,6 +135,14 @@ def test_weights_come_in_many_wrappings(tmp_path: Path, state) -> None:
     assert load_clip(str(tmp_path / "legacy.pt")).fingerprint == expected
 
 
+def test_a_size_altered_in_a_file_without_checksums_is_noticed(tmp_path: Path, state) -> None:
+    shorter = {**state, "positional_embedding": state["positional_embedding"][:76]}
+    torch.save(shorter, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    says = r"legacy\.pt: positional_embedding is \(76, 128\), and 9856 numbers are stored for it"
+    with pytest.raises(InputError, match=says):
+        load_clip(str(tmp_path / "legacy.pt"))
+
+
 def test_every_weight_counts_in_the_fingerprint(tmp_path: Path, state) -> None:
     whole = load_clip(saved(tmp_path / "clip.pt", state))
     for name in ("visual.conv1.weight", "token_embedding.weight", "ln_final.bias"):
