@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -137,7 +139,8 @@ class Settings(Kind):
         key, value = self._choose(random, method, arguments)
         (folder / "setting.txt").write_text(f"{method} {key} {value!a}\n")
         before = _snapshot(output)
-        run = Forked([*arguments, key, value], folder / "console", _limit_memory)
+        console = folder / "console"
+        run = Forked([*arguments, key, value], console, partial(_limit, console))
         status, stderr = run.wait()
         what = f"{method} with {key} {value!a:.60}"
         if status == 2 and is_clear(stderr):
@@ -210,5 +213,7 @@ def _snapshot(output: Path) -> dict[str, bytes]:
     }
 
 
-def _limit_memory() -> None:
+def _limit(folder: Path) -> None:
+    """Keep memory within MEMORY, and what a relative path names within a folder."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    os.chdir(folder)
