@@ -17,7 +17,7 @@ from .files import alone, read_text, remove_leftovers, write_json
 from .folders import list_classes, list_images, read_lines
 from .splits import abbreviate
 
-SYNSET_LINE = re.compile(r"(n\d+)\s+(\S.*)")
+SYNSET_LINE = re.compile(r"(n[0-9]{8})[ \t]+(\S.*)")
 FETCH = "`python -m datasets.download ImageNet --root DATA` fetches the published one."
 
 
@@ -62,7 +62,7 @@ def _parse_class_names(path: str) -> dict[str, str]:
     for line in read_lines(path):
         if not (match := SYNSET_LINE.fullmatch(line)):
             raise InputError(
-                f"{path}: the line {line!r} does not begin with a synset. Lines are like "
+                f"{path}: the line {line!r} is no synset with a name behind it. Lines are like "
                 f"'n01440764 tench', in the order of the synsets. {FETCH}"
             )
         if has_control_character(match[2]):

@@ -166,8 +166,16 @@ class PromptTemplate:
         """The token layout of these classes.
 
         Raises:
-            InputError: a prompt does not fit into a text encoder of so many positions.
+            InputError: a prompt does not fit into a text encoder of so many positions, or the template
+                has fewer tokens before the name than context vectors are to take the place of.
         """
+        before = len(tokenize(self.prefix, context_length)) - 2
+        if before < self.num_context:
+            raise InputError(
+                f"the template {self.text!r} has {before} tokens before the class name, and "
+                f"{self.num_context} context vectors would take the place of the name's: learn fewer, "
+                "or give a template with more words in front"
+            )
         tokens = tokenize_all([self.fill(name) for name in names], context_length)
         numbered = enumerate(zip(names, tokens, strict=True))
         return layout([self._sequence(index, *each, context_length) for index, each in numbered])

@@ -14,7 +14,7 @@ from typing import Any
 
 from .execution.devices import has_cuda
 from .execution.interruptions import Interrupted
-from .execution.single_run import RunError, run_here
+from .execution.single_run import RunError, is_taught, run_here
 from .published import methods, runs, settings
 from .published.methods import OwnScript
 from .published.runs import Environment, Run
@@ -405,7 +405,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planned = script.runs(given)
         environment = environment_from({**_environment_variables(), "options": options})
         for run in planned:
-            if run.teacher and with_teacher:
+            if with_teacher and not is_taught(run, environment):
                 run_here(run.teacher, environment)
             run_here(run, environment)
     except (UsageError, RunError) as error:

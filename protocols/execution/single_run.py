@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -38,6 +39,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 LOCK = ".launched.lock"  # train.py has a lock of its own
 THREADS = 2
+WARNINGS = ("-W", "ignore", "-W", "default::UserWarning")
+"""Shown are those that are meant for users, such as a training set smaller than one batch."""
 PATIENCE = 15
 """Seconds that a process gets to end, or to let go of a folder."""
 
@@ -177,14 +180,32 @@ def check_data(run: Run, environment: Environment) -> None:
         )
 
 
+def is_taught(run: Run, environment: Environment) -> bool:
+    """Whether what the run learns from is there, or it learns from no other run.
+
+    A teacher counts that was trained with the run's KEY VALUE pairs, or without any.
+
+    Raises:
+        RunError: the teacher's folder holds something else.
+    """
+    teacher = run.teacher_in(environment)
+    if not (teacher and run.trains):
+        return True
+    try:
+        return finished(teacher, environment) is not None
+    except RunError:
+        return finished(teacher, replace(environment, options=())) is not None
+
+
 def check_teacher(run: Run, environment: Environment) -> None:
     """Raise RunError where what the run learns from has not been trained."""
-    teacher = run.teacher
-    if teacher and run.trains and finished(teacher, environment) is None:
+    if not is_taught(run, environment):
+        teacher = run.teacher
         raise RunError(
             f"{run.method} learns from a {teacher.method}, which is not trained: "
             f"{environment.output / teacher.folder} holds no finished run of {teacher.config} on "
-            f"{teacher.dataset}, seed {teacher.seed}. Give --with-teacher to train it first"
+            f"{teacher.dataset}, seed {teacher.seed}. Give --with-teacher to train it first, or "
+            f"another teacher by {run.teacher_option}"
         )
 
 
@@ -228,7 +249,7 @@ def started(
     check_teacher(run, environment)
     with sole_writer(environment.output / run.folder):
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "train.py", *run.arguments(environment)],
+            [sys.executable, *WARNINGS, "train.py", *run.arguments(environment)],
             cwd=ROOT,
             env=child_environment(threads, device),
             stdout=console,

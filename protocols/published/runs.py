@@ -76,6 +76,11 @@ class Run:
         """The runs that must be finished before this one."""
         return tuple(run for run in (self.source, self.teacher) if run)
 
+    def teacher_in(self, environment: Environment) -> Run | None:
+        """The training run that this one learns from, unless KEY VALUE pairs name another teacher."""
+        named = self.teacher and _last(environment.options, self.teacher_option)
+        return None if named else self.teacher
+
     def model_dir(self, environment: Environment) -> Path | None:
         """The folder whose prompts are tested; None for a training run and for zero-shot."""
         if self.source:
@@ -117,8 +122,8 @@ class Run:
             arguments += [f"--model-dir={model_dir}"]
             if not self.tests_best(options):
                 arguments += [f"--load-epoch={self.epochs(options)}"]
-        if self.teacher:
-            options += [self.teacher_option, str(environment.output / self.teacher.folder)]
+        if teacher := self.teacher_in(environment):
+            options += [self.teacher_option, str(environment.output / teacher.folder)]
         return [*arguments, *options]
 
     def __str__(self) -> str:

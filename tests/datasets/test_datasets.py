@@ -540,12 +540,14 @@ def test_damaged_annotations_are_told_as_such(root):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (["goldfish", "great white shark"], "'goldfish' does not begin with a synset"),
-        (["great white shark", "goldfish"], "'great white shark' does not begin with a synset"),
+        (["goldfish", "great white shark"], "'goldfish' is no synset with a name"),
+        (["great white shark", "goldfish"], "'great white shark' is no synset with a name"),
         (["n01491361 tiger shark", "n01443537 goldfish"], "not in the order of the synsets"),
         (["n01443537 goldfish", "n01443537 x"], "names n01443537 twice, 'goldfish' and 'x'"),
         (["n01443537 goldfish\tn01491361 shark"], "within the name: put one synset"),
         (["n01443537 gold\x1ffish"], "within the name: put one synset"),
+        (["n01443537\x1fgoldfish"], "is no synset with a name"),
+        (["n0144353 goldfish"], "is no synset with a name"),
     ],
 )
 def test_class_names_of_imagenet_that_are_wrong(content, message, root):

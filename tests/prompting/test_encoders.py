@@ -148,6 +148,16 @@ def test_a_template_without_one_place_for_the_name_is_refused(text: str) -> None
         PromptTemplate(text)
 
 
+@pytest.mark.parametrize(("text", "before"), [("X X X X {}.", 4), ("{} texture.", 0)])
+def test_context_vectors_never_take_the_place_of_the_name(text: str, before: int) -> None:
+    PromptTemplate(text, before).layout(["ant"])
+    says = (
+        rf"has {before} tokens before the class name, and {before + 1} context vectors would take"
+    )
+    with pytest.raises(ValueError, match=says):
+        PromptTemplate(text, before + 1).layout(["ant"])
+
+
 @settings(max_examples=10, deadline=None)
 @given(names=NAMES, layer=st.integers(1, 3), count=st.integers(1, 4))
 def test_class_tokens_equal_a_deep_prompt_of_each_class(names, layer, count) -> None:

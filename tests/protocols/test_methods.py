@@ -11,6 +11,7 @@ from contextlib import nullcontext, suppress
 import pytest
 
 from protocols import launch
+from protocols.execution import single_run
 from protocols.execution.single_run import RunError, check_teacher
 from protocols.published import methods, runs, settings
 from protocols.published.figures import published
@@ -113,9 +114,41 @@ def test_a_teacher_is_trained_first_where_it_is_asked_for(write, tmp_path, monke
     started = []
     monkeypatch.setattr(launch, "run_here", lambda run, _: started.append(run))
     monkeypatch.setenv("PREC", "fp32")
+    monkeypatch.setenv("OUTPUT", str(tmp_path))
     words = ["run.sh", "Student", "base2new_train", "dtd", "1", "--with-teacher", "OPTIM.LR", "1.0"]
     assert launch.main(words) == 0
     assert started == [teacher, planned[1]]
+
+
+def test_a_teacher_of_ones_own_takes_the_place_of_the_planned_one(write, tmp_path, monkeypatch):
+    write(STUDENT)
+    run = runs.base2new_train("Student", "dtd", 1)
+    own = ("TRAINER.STUDENT.TEACHER", "my/teacher")
+    environment = Environment(tmp_path, tmp_path, options=own)
+    check_teacher(run, environment)
+    assert run.arguments(environment)[-2:] == list(own)
+    assert run.arguments(environment).count("TRAINER.STUDENT.TEACHER") == 1
+    started = []
+    monkeypatch.setattr(launch, "run_here", lambda run, _: started.append(run))
+    monkeypatch.setenv("PREC", "fp32")
+    assert (
+        launch.main(["run.sh", "Student", "base2new_train", "dtd", "1", "--with-teacher", *own])
+        == 0
+    )
+    assert started == [run]
+
+
+def test_a_teacher_need_not_have_the_pairs_that_its_student_is_given(write, tmp_path, monkeypatch):
+    write(STUDENT)
+
+    def finished(run, environment):
+        if environment.options:
+            raise RunError("it holds a run with another configuration: OPTIM.LR")
+        return 80.0
+
+    monkeypatch.setattr(single_run, "finished", finished)
+    run = runs.base2new_train("Student", "dtd", 1)
+    check_teacher(run, Environment(tmp_path, tmp_path, options=("OPTIM.LR", "0.001")))
 
 
 def test_the_teacher_has_the_configuration_that_was_asked_for(write):
