@@ -94,7 +94,7 @@ def _epochs(method: Method, usual: Setting, figure: Published) -> str:
     """The epochs of a figure, with the datasets that have others."""
     if figure.epochs:
         return f"{figure.epochs} epochs"
-    backbone = method.value(usual.config, "MODEL", "BACKBONE")["NAME"]
+    backbone = method.values(usual.config)["MODEL.BACKBONE.NAME"]
     if method.lender or backbone != figure.backbone:  # made with another configuration
         return "epochs not published"
     epochs = {}

@@ -7,7 +7,7 @@ format of that file stands in docs/add_a_method.md; nothing here knows a method 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -254,7 +254,7 @@ class Method:
         Raises:
             UsageError: it does not say.
         """
-        epochs = self.value(config, "OPTIM", "MAX_EPOCH")
+        epochs = self.values(config).get("OPTIM.MAX_EPOCH")
         if not isinstance(epochs, int):
             raise UsageError(
                 f"{self.config_path(config)} has no number OPTIM.MAX_EPOCH: write it there, or give it "
@@ -262,11 +262,9 @@ class Method:
             )
         return epochs
 
-    def value(self, config: str, node: str, key: str) -> Any:
-        """What a configuration says of a key; None where it says nothing."""
-        content = _read_yaml(self.config_path(config))
-        values = content.get(node) if isinstance(content, dict) else None
-        return values.get(key) if isinstance(values, dict) else None
+    def values(self, config: str) -> dict[str, Any]:
+        """What a configuration says, by key such as OPTIM.LR."""
+        return dict(_flat(_read_yaml(self.config_path(config))))
 
     def serves(self, protocol: str) -> bool:
         """Whether it can be run under a protocol."""
@@ -372,6 +370,14 @@ class Method:
             (r.values["options"][key] for r in self.rules if key in r.values.get("options", {})),
             None,
         )
+
+
+def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix, content
 
 
 def _folder(name: str) -> Path:

@@ -96,7 +96,7 @@ class Run:
         """Whether the best epoch is tested, by KEY VALUE pairs or else by the configuration."""
         asked = _last(options, "TEST.FINAL_MODEL")
         if not asked:
-            asked = methods.find(self.method).value(self.config, "TEST", "FINAL_MODEL")
+            asked = methods.find(self.method).values(self.config).get("TEST.FINAL_MODEL")
         return asked == "best_val"
 
     def arguments(self, environment: Environment) -> list[str]:
@@ -111,7 +111,9 @@ class Run:
         config = methods.find(self.method).config_path(self.config).relative_to(settings.ROOT)
         arguments += [f"--config-file={config}"]
         arguments += [f"--output-dir={environment.output / self.folder}"]
-        arguments += [f"--note={note}" for note in self.notes]
+        # a pair may be above what a note tells of
+        unless = "unless a KEY VALUE pair says otherwise, " if environment.options else ""
+        arguments += [f"--note={unless}{note}" for note in self.notes]
         if environment.backbone:
             arguments += [f"--backbone={environment.backbone}"]
         if environment.precision:

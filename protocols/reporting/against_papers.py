@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import PurePath
+from typing import Any
 
 from ..published import methods, settings
 from ..published.figures import Published, published
 from .results import Result
 from .statistic import AVERAGE, Statistic
+
+_COMPARED = ("TRAINER.", "OPTIM.", "DATALOADER.TRAIN_X.", "TEST.FINAL_MODEL")
+_APART = (".PREC", ".MAX_EPOCH")
 
 
 def with_published(
@@ -76,12 +81,15 @@ def _differences(
     if not variant:
         told = [(r, r.value("OPTIM.MAX_EPOCH")) for r in results]
         epochs = {
-            (own, paper.epochs or _epochs(protocol, r.method, r.dataset, r.shots, r.config))
+            (own, paper.epochs or _options(protocol, r).get("OPTIM.MAX_EPOCH"))
             for r, own in told
             if own
         }
         for own, usual in sorted((a, int(b)) for a, b in epochs if b and a != int(b)):
             yield f"{own} epochs (published: {usual})"
+        yield from sorted(
+            {each for r in results if r.content for each in _other_options(protocol, r)}
+        )
     own_shots = {result.value("DATASET.NUM_SHOTS") for result in results} | {figure.shots}
     for count in sorted(count for count in own_shots - {shots} if count and count > 0):
         yield f"{count} shots (published: {shots})"
@@ -92,9 +100,43 @@ def _differences(
         yield f"seeds {own_seeds} (published: {usual_seeds})"
 
 
+def _other_options(protocol: str, result: Result) -> Iterator[str]:
+    """What a method learns with that is not as the papers fix it; epochs and precision apart."""
+    for key, usual in _options(protocol, result).items():
+        own = result.value(key)
+        counts = key.startswith(_COMPARED) and not key.endswith(_APART)
+        if counts and own is not None and _value(own) != _value(usual):
+            yield f"{key} {own} (published: {usual})"
+
+
+def _value(written: Any) -> Any:
+    """A value of a configuration, however it is written: lists are tuples, whole numbers floats."""
+    if isinstance(written, str):
+        try:
+            return _value(ast.literal_eval(written))
+        except (ValueError, SyntaxError):
+            return written
+    if isinstance(written, (list, tuple)):
+        return tuple(map(_value, written))
+    return float(written) if isinstance(written, int) else written
+
+
+def _options(protocol: str, result: Result) -> dict[str, Any]:
+    """The values of a method's published setting, by configuration key."""
+    trained_on = result.dataset
+    if protocol in settings.TRANSFERS:
+        source = settings.source_of(result.config)
+        setting = methods.find(result.method).setting(protocol, source, config=result.config)
+        trained_on = source if setting.trained_on == "source" else trained_on
+    return _fixed(protocol, result.method, trained_on, result.shots, result.config, result.row)
+
+
 @cache
-def _epochs(protocol: str, name: str, dataset: str, shots: int, config: str) -> int | None:
-    """The epochs of a method's published setting; None where it does not say."""
-    method, key = methods.find(name), "OPTIM.MAX_EPOCH"
+def _fixed(
+    protocol: str, name: str, dataset: str, shots: int, config: str, row: str
+) -> dict[str, Any]:
+    method = methods.find(name)
     setting = method.setting(protocol, dataset, shots or settings.SHOTS, config)
-    return setting.options.get(key) or method.value(config, *key.split("."))
+    of_row = methods.ablation_rows()[row].options if row else {}
+    usual = {"TEST.FINAL_MODEL": "last_step"} | method.values(config)
+    return usual | dict(setting.options) | dict(of_row)

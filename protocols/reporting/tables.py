@@ -190,7 +190,10 @@ def _notes_on_settings(protocol: str, figures: Sequence[Statistic]) -> list[str]
     method, variant = figures[0].series
     if variant or method not in methods.names():
         return []
-    datasets = list(dict.fromkeys(f.dataset for f in figures if f.dataset != AVERAGE))
+    # what is not as published is told by what differs
+    others = {f.dataset for f in figures if any("." in what.split()[0] for what in f.differs)}
+    kept = (f.dataset for f in figures if f.dataset not in {AVERAGE, *others})
+    datasets = list(dict.fromkeys(kept))
     counts = dict.fromkeys(f.shots or settings.SHOTS for f in figures)
     said = (methods.find(method).notes(protocol, datasets, count) for count in counts)
     return list(dict.fromkeys(note for notes in said for note in notes))

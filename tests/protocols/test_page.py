@@ -85,6 +85,21 @@ def test_reports_say_what_was_set_for_single_datasets_or_chosen_on_test_images(o
         assert ("KD_WEIGHT 200 for dtd is" in text) == (method == "PromptKD")
 
 
+def test_settings_that_were_not_taken_are_not_said_to_be(tmp_path, capsys):
+    own = {"TRAINER": {"PROMPTKD": {"KD_WEIGHT": 5.0, "SELECT_ON_TEST": False}}}
+    for run in table_runs("base2new", ["PromptKD"], ["dtd"]):
+        write_run(tmp_path, run, 50.0, config=own)
+    text = printed(capsys, "base2new", tmp_path)
+    assert "KD_WEIGHT 200 for dtd is" not in text
+    assert "chosen" not in text
+    assert "is best on the test images" not in text
+    for key, values in {
+        "KD_WEIGHT": "5.0 (published: 200.0)",
+        "SELECT_ON_TEST": "False (published: True)",
+    }.items():
+        assert f"† PromptKD: TRAINER.PROMPTKD.{key} {values}" in text
+
+
 def test_any_subset_stands_beside_the_published_figures(output, capsys):
     text = printed(capsys, "base2new", output, "--brief", "--methods", "PromptSRC", "CoOp")
     rows = [line for line in text.splitlines() if line.startswith("dtd")]
@@ -110,6 +125,18 @@ def test_any_subset_stands_beside_the_published_figures(output, capsys):
         ),
         ({"OPTIM": {"MAX_EPOCH": 50}}, [1, 2, 3], "50 epochs (published: 20)"),
         ({"DATASET": {"NUM_SHOTS": 4}}, [1, 2, 3], "4 shots (published: 16)"),
+        ({"OPTIM": {"LR": 0.0025, "WARMUP_CONS_LR": 1e-05}}, [1, 2, 3], None),
+        ({"OPTIM": {"LR": 0.01}}, [1, 2, 3], "OPTIM.LR 0.01 (published: 0.0025)"),
+        (
+            {"TRAINER": {"PROMPTSRC": {"TEXT_LOSS_WEIGHT": 1, "PREC": "fp32"}}},
+            [1, 2, 3],
+            "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT 1 (published: 25.0)",
+        ),
+        (
+            {"TEST": {"FINAL_MODEL": "best_val"}},
+            [1, 2, 3],
+            "TEST.FINAL_MODEL best_val (published: last_step)",
+        ),
     ],
 )
 def test_what_differs_from_the_published_setting_is_marked(tmp_path, capsys, changed, seeds, says):
