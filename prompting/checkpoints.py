@@ -31,6 +31,10 @@ SHARED_SUFFIX = ".safetensors"
 SHARED_FILE = f"prompts{SHARED_SUFFIX}"
 # what the probe's tensors are called beside those that are learned
 _OF_PROBE = "probe/"
+# buffers of published models with a row a class
+_OF_EACH_CLASS = re.compile(
+    r"(.*\.)?(token_prefix|token_suffix|tokenized_prompts|prompt_embeddings)"
+)
 ALWAYS_SAID = ("method", "backbone")
 
 
@@ -130,6 +134,13 @@ def _checked(path: Path, checkpoint: Any) -> dict[str, Any]:
     _check_probe(path, checkpoint.get("probe"))
     state = without_module(checkpoint["state_dict"])
     return {"epoch": 0, **checkpoint, "state_dict": state}
+
+
+def published_count(state: Mapping[str, Tensor]) -> int | None:
+    """The number of classes that a published file was trained on, by what such files keep of each
+    class's text beside what is learned; None where nothing of it is there."""
+    counts = {len(value) for name, value in state.items() if _OF_EACH_CLASS.fullmatch(name)}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _no_checkpoint(path: Path, about: str) -> CheckpointError:

@@ -79,7 +79,8 @@ class PromptedCLIP(nn.Module):
 
     Of a subclass: uses_text, whether classes are known by their texts; text_depends_on_image, whether
     every image has class features of its own; knows_trained_classes, whether logits of the classes
-    trained on come from more than their texts.
+    trained on come from more than their texts; own_dataset_only, whether classes of another dataset are
+    others whatever their names.
 
     Args:
         clip: the frozen encoders.
@@ -92,6 +93,7 @@ class PromptedCLIP(nn.Module):
     uses_text = True
     text_depends_on_image = False
     knows_trained_classes = False
+    own_dataset_only = False
 
     def __init__(
         self,

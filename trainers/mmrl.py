@@ -62,13 +62,11 @@ class RepresentationCLIP(FusedCLIP):
 
 @register
 class MMRL(PromptTrainer):
-    """Learns tokens that enter both encoders in their upper layers (section 3).
-
-    Loss = ALPHA * CE(f.t) + (1 - ALPHA) * CE(r.t) + REG_WEIGHT * (1 - mean cos(f, f0) + 1 - mean
-    cos(t, t0)), with f the class feature, r the representation feature, t the text's, and f0, t0 those
-    of the frozen CLIP; logits are 100 times the cosine. REP_LAYERS count from 1. TEMPLATE asks for the
-    classes; "" is the dataset's own.
-    """
+    """Learns tokens that enter both encoders in their upper layers (section 3). Loss = ALPHA * CE(f.t)
+    + (1 - ALPHA) * CE(r.t) + REG_WEIGHT * (1 - mean cos(f, f0) + 1 - mean cos(t, t0)), with f the class
+    feature, r the representation feature, t the text's, and f0, t0 those of the frozen CLIP; logits are
+    100 times the cosine. REP_LAYERS count from 1. TEMPLATE asks for the classes; "" is the dataset's
+    own. With TASK CD f alone answers on other datasets, those with the same classes included."""
 
     node = "MMRL"
     defaults = {
@@ -83,7 +81,7 @@ class MMRL(PromptTrainer):
     at_least = {"ALPHA": 0, "REG_WEIGHT": 0, "N_REP_TOKENS": 1, "REP_DIM": 1}
     at_most = {"ALPHA": 1}
     frozen_view = 1
-    accepted_keys = {"TASK": "B2N"}  # the classes say what the published key says
+    accepted_keys = {"TASK": "B2N"}  # but for CD the classes say what the published key says
     checkpoint_name = "MultiModalRepresentationLearner"
     published_unused = (r"(representation_learner\.)?prompt_embeddings", r".*clip_model.*")
     model_class = RepresentationCLIP
@@ -105,6 +103,7 @@ class MMRL(PromptTrainer):
     def build_model(self) -> None:
         super().build_model()
         self.model.fusion_weight = 1 - self.options.ALPHA
+        self.model.own_dataset_only = self.cfg.TASK == "CD"
 
     def compute_loss(self, images: Images, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         model, options = self.model, self.options

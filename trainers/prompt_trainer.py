@@ -51,7 +51,7 @@ class PromptTrainer(SavedTraining):
         node, defaults: its configuration node TRAINER.<node> and the keys in it.
         more_nodes: further nodes with their defaults, where it has any.
         at_least, more_than, at_most, one_of: what the values of its keys may be.
-        accepted_keys: keys, with their defaults, that published command lines give and nothing reads.
+        accepted_keys: keys beside its own, with their defaults, that published command lines give.
         published_keys: published keys that are spelt otherwise here, and ours.
         checkpoint_name, saved_module, published_unused: see `SavedTraining`.
         learns: whether there is anything to train.

@@ -149,9 +149,17 @@ class SavedTraining(TrainerX):
                 model = self.model_on(dataset)
             checkpoints.check_header(path, header, self._identity_of(model))
             model.trained_classes = self.model.trained_classes = names
-        elif self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
-            self.model.trained_classes = []  # published files do not say; halves are the protocol's
-        self.model.prompt_learner.fit_classes(len(self.model.trained_classes))
+            if self.model.own_dataset_only and dataset != self.cfg.DATASET.NAME:
+                self.model.trained_classes = []
+            count = len(names)
+        else:
+            count = checkpoints.published_count(checkpoint["state_dict"])
+            count = len(self.model.names) if count is None else count
+            is_new = self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new"
+            # published files do not name their classes; halves are the protocol's
+            if is_new or count != len(self.model.names):
+                self.model.trained_classes = []
+        self.model.prompt_learner.fit_classes(count)
         self.learned.load(path, checkpoint["state_dict"], ours=header is not None)
         if saved := checkpoint.get("probe"):
             now = probe(model, self.precision.name, saved["classnames"])

@@ -85,6 +85,42 @@ def test_published_files_may_hold_frozen_weights_and_nothing_unknown(run: Run) -
         run("IVLP", "refused", *flags)
 
 
+@pytest.mark.parametrize(
+    ("method", "kept"),
+    [
+        ("DePTCoOp", "prompt_learner.token_prefix"),
+        ("MMRL", "representation_learner.prompt_embeddings"),
+    ],
+)
+@pytest.mark.parametrize("classes", ["base", "new", "all"])
+def test_a_published_file_is_fused_for_as_many_classes_as_it_has(
+    method: str, kept: str, classes: str, trained: Trained, build, tmp_path: Path
+) -> None:
+    """Three classes of six; other datasets of cross-dataset transfer have other classes too."""
+    folder = tmp_path / METHODS[method].checkpoint_name
+    shutil.copytree(trained(method) / folder.name, folder)
+    without_header(folder / "model.pth.tar-3", **{kept: torch.zeros(3, 1, 8)})
+    trainer = build(method, DATASET__SUBSAMPLE_CLASSES=classes)
+    trainer.load_model(str(tmp_path), epoch=3)
+    assert (trainer.model.trained_rows() == [0, 1, 2]) == (classes == "base")
+    assert (trainer.model.trained_rows() is None) == (classes != "base")
+
+
+@pytest.mark.parametrize(("task", "fused"), [("B2N", True), ("CD", False)])
+def test_the_same_classes_of_another_dataset_are_fused_but_in_published_transfer(
+    task: str, fused: bool, trained: Trained, build, tmp_path: Path
+) -> None:
+    folder = tmp_path / METHODS["MMRL"].checkpoint_name
+    shutil.copytree(trained("MMRL") / folder.name, folder)
+    path = folder / "model.pth.tar-3"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["header"]["dataset"] = "ImageNet"  # which has Caltech101's template
+    torch.save(checkpoint, path)
+    trainer = build("MMRL", DATASET__SUBSAMPLE_CLASSES="base", TASK=task)
+    trainer.load_model(str(tmp_path), epoch=3)
+    assert (trainer.model.trained_rows() is not None) == fused
+
+
 def test_a_checkpoint_that_means_something_else_here_is_refused(run: Run, monkeypatch) -> None:
     """The tensors fit, and the class features are not those of the training run."""
     trained = run("CoOp", "trained", OPTIM__MAX_EPOCH="1")
