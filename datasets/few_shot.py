@@ -121,6 +121,12 @@ class FewShotDataset(DatasetBase):
         """
         name = cls.__name__
         remarks = check_classes(splits, name, cls.unique_class_names)
+        there = len({item.label for part in splits for item in part or ()})
+        if cls.recipe and there != cls.recipe.classes:
+            remarks.append(
+                f"{there} of {cls.recipe.classes} classes are here, so that accuracies do not compare "
+                f"with published ones. {cls.advice()}"
+            )
         if not cls.images_are_listed:
             remarks += check_images(splits, name, dataset_dir, cls.own_pictures)
         if not splits.test:

@@ -38,8 +38,18 @@ def list_classes(folder: str) -> list[str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """Names of the folders in ``folder``, sorted, without hidden ones; maybe none."""
-    return sorted(e.name for e in _scan(folder) if e.is_dir() and e.name not in NOT_CLASSES)
+    """Names of the folders in ``folder``, sorted, without hidden ones; maybe none.
+
+    Raises:
+        MissingError: beside them is a link to what is not there, as of a disk that is not mounted.
+    """
+    entries = [e for e in _scan(folder) if e.name not in NOT_CLASSES]
+    if lost := [e.path for e in entries if e.is_symlink() and not os.path.exists(e.path)]:
+        raise MissingError(
+            f"{lost[0]} is a link to {os.readlink(lost[0])}, which is not there. Mount or put back "
+            "what it names, or remove the link."
+        )
+    return sorted(e.name for e in entries if e.is_dir())
 
 
 def list_images(folder: str) -> list[str]:
@@ -72,6 +82,18 @@ def list_images(folder: str) -> list[str]:
     return [e.name for e in images]
 
 
+def has_images(folder: str) -> bool:
+    """Whether an image lies right in a folder."""
+    return any(_is_named_like_an_image(e.name) for e in _scan(folder))
+
+
+def say_loose_images(folder: str) -> None:
+    """Say which images lie beside class folders, where they belong to no class."""
+    loose = [e.name for e in _scan(folder) if _is_named_like_an_image(e.name) and not e.is_dir()]
+    if loose:
+        print(f"{folder}: left out, images in no class folder: {abbreviate(sorted(loose))}")
+
+
 def _is_named_like_an_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
@@ -90,6 +112,7 @@ def read_class_folders(
     """The images in ``folder/CLASS``, labelled by the order of ``classes`` (all folders, sorted,
     where None); ``class_names`` renames a folder's class."""
     items = []
+    say_loose_images(folder)
     for label, name in enumerate(list_classes(folder) if classes is None else classes):
         class_folder = os.path.join(folder, name)
         class_name = (class_names or {}).get(name, name)

@@ -16,10 +16,12 @@ from .errors import InputError, MissingError
 from .few_shot import FewShotDataset
 from .files import read_text
 from .folders import (
+    has_images,
     list_classes,
     list_folders,
     read_class_folders,
     read_lines,
+    say_loose_images,
     split_by_class,
     split_validation,
 )
@@ -182,12 +184,33 @@ def _find_parts(directory: str) -> dict[str, str]:
             raise InputError(
                 f"{directory} has {' and '.join(names)}, which mean the same. Keep one of them."
             )
+    if others and not by_part and all(map(part_of, others)):
+        raise InputError(
+            f"{directory}: {' and '.join(others)} hold pictures but no class folders. Put the pictures "
+            f"into {directory}/{others[0]}/CLASS, or list them in a CSV file."
+        )
+    if by_part:
+        say_loose_images(directory)
+    if len(by_part) == 1 and (
+        classes := [each for each in others if _has_pictures(directory, each)]
+    ):
+        (part,) = by_part.values()
+        raise InputError(
+            f"{directory}: {part[0]} holds class folders, and beside it are pictures in "
+            f"{abbreviate(classes)}: is it a part of the data or a class? Move the others away, or "
+            f"give {part[0]} another name, or no folders."
+        )
     if by_part and others:
         print(
             f"MyImages: {directory}: left out, neither train, val nor test with class folders: "
             f"{abbreviate(others)}"
         )
     return {part: by_part[part][0] for part in PARTS if part in by_part}
+
+
+def _has_pictures(directory: str, name: str) -> bool:
+    folder = os.path.join(directory, name)
+    return not list_folders(folder) and has_images(folder)
 
 
 def _in_order(labels: Iterable[str], where: str) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 from dassl.data.datasets import Datum
@@ -175,15 +176,20 @@ def check_images(splits: Splits, name: str, folder: str, own: bool) -> list[str]
     """
     home = os.path.normcase(os.path.abspath(folder))
     within = home.rstrip(os.sep) + os.sep
-    places: dict[str, list[tuple[str, Datum]]] = defaultdict(list)
+    listed, places = [], defaultdict(list)
+    real = cache(os.path.realpath)
     for part, item in _with_parts(splits):
-        places[os.path.normcase(os.path.abspath(item.impath))].append((part, item))
+        path = os.path.normcase(os.path.abspath(item.impath))
+        listed.append(path)
+        # an image is one however it is reached
+        same = os.path.join(real(os.path.dirname(path)), os.path.basename(path))
+        places[real(same) if own and os.path.islink(same) else same].append((part, item))
 
     def relative(paths: Iterable[str]) -> str:
         return abbreviate(os.path.relpath(path, home) for path in paths)
 
     remarks = []
-    if outside := [path for path in places if not path.startswith(within)]:
+    if outside := [path for path in dict.fromkeys(listed) if not path.startswith(within)]:
         said = f"{len(outside)} images lie outside of {folder}: {relative(outside)}"
         if not own:
             raise InputError(
@@ -209,6 +215,9 @@ def check_images(splits: Splits, name: str, folder: str, own: bool) -> list[str]
             )
         if paths:
             remarks.append(said)
+    tested = {item.label for item in splits.test}
+    if own and (untested := sorted({i.classname for i in splits.train if i.label not in tested})):
+        remarks.append(f"no test images of {abbreviate(untested)}: no accuracy is of them.")
     if not any(mistakes.values()) and repeated:
         remarks.append(f"{len(repeated)} images are listed more than once: {relative(repeated)}.")
     return remarks
