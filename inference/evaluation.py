@@ -147,7 +147,7 @@ def load_dataset(cfg: CfgNode, folder: Path | None = None) -> Any:
     """
     own = cfg.clone()
     own.OUTPUT_DIR = str(folder or "")
-    if folder and (changed := run_folder.changed_pictures(own, ("val", "test"))):
+    if folder and (changed := run_folder.changed_inputs(own, ("val", "test"))):
         raise InputError(
             f"the run in {folder} is of other pictures: {'; '.join(changed)}. Put those back, or say "
             "where they lie (--root, or DATASET.DIR FOLDER)"

@@ -401,6 +401,8 @@ class PromptTrainer(SavedTraining):
         metrics = self.evaluator.evaluate()
         for name, value in metrics.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        write_manifest(self, time.perf_counter() - start)
+        # the manifest says what the results are of: killed in between, none is taken for the other's
+        seconds = time.perf_counter() - start
         write_results(self, split, total, metrics)
+        write_manifest(self, seconds)
         return next(iter(metrics.values()))

@@ -28,12 +28,13 @@ _IRRELEVANT = (
     "TRAIN.STEP",
     "TRAIN.CHECKPOINT_FREQ",
     "TEST.EVERY",
-    "TEST.NO_TEST",
     "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT",
 )
 
 
+# without a test there is no validation either, which chooses the best epoch
+_FINAL_MODEL = "TEST.FINAL_MODEL"
 # what our engine adds to Dassl's options, at the values that change nothing: runs go on on either
 _ADDED_BY_OUR_ENGINE = {"OPTIM.ADAM_EPS": 1e-8}
 
@@ -87,6 +88,9 @@ def differing_keys(
     old, new = _flat(old), _flat(new)
     if old == new:
         return []
+    if "best_val" not in (old.get(_FINAL_MODEL), new.get(_FINAL_MODEL)):
+        for config in (old, new):
+            config.pop("TEST.NO_TEST", None)
     known = _ADDED_BY_OUR_ENGINE | _flat(plain_config(defaults or default_config()))
     nodes = {old.get("TRAINER.NAME"), new.get("TRAINER.NAME")}
     used = {node for name in nodes for node in _used_nodes(name) or ()}

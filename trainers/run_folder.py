@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import filelock
+import inert_reader
 import yaml
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
@@ -25,7 +26,9 @@ from prompting.errors import InputError
 from prompting.files import temporary_files, write_atomically
 
 from . import pictures
+from .named_files import changed_files, named_files
 from .results import differing_keys, used_config
+from .resume import RESUME_FILE
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
@@ -128,21 +131,22 @@ def begin(cfg: CfgNode, kind: Kind, dataset: Any, parts: Sequence[str] = PARTS) 
     """
     claim(cfg, kind)
     folder = Path(cfg.OUTPUT_DIR)
-    present = pictures.describe(dataset, parts)
+    present, files = pictures.describe(dataset, parts), named_files(used_config(cfg))
     for directory in filter(None, (cfg.RESUME, folder)):
         _compare_pictures(Path(directory), present)
+        _compare_files(Path(directory), files)
     if not (folder / CONFIG_FILE).is_file():
         text = yaml.safe_dump(used_config(cfg))
         write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     if not (folder / RUN_FILE).is_file():
-        record = json.dumps({"kind": kind, "pictures": present}, indent=1)
+        record = json.dumps({"kind": kind, "pictures": present, "files": files}, indent=1)
         write_atomically(folder / RUN_FILE, lambda path: path.write_text(record, encoding="utf-8"))
     _held[folder.resolve()].begun = True
 
 
-def changed_pictures(cfg: CfgNode, parts: Sequence[str] = PARTS) -> list[str]:
-    """How the pictures that this configuration has now differ from those that the run in its folder is
-    of; [] where they do not, or where that run is older than the record of pictures.
+def changed_inputs(cfg: CfgNode, parts: Sequence[str] = PARTS) -> list[str]:
+    """How the pictures and named files that this configuration has now differ from those that the run
+    in its folder is of; [] where they do not, or where that run is older than their record.
 
     Args:
         cfg: the run's configuration.
@@ -151,10 +155,14 @@ def changed_pictures(cfg: CfgNode, parts: Sequence[str] = PARTS) -> list[str]:
     Raises:
         InputError: the dataset cannot be built.
     """
-    kept = _read_record(Path(cfg.OUTPUT_DIR)).get("pictures", {})
-    recorded = {part: pictures for part, pictures in kept.items() if part in parts}
+    kept = _read_record(Path(cfg.OUTPUT_DIR))
+    files = changed_files(kept.get("files", {}), named_files(used_config(cfg)))
+    files = [f"{each} has other content" for each in files]
+    recorded = {
+        part: of_part for part, of_part in kept.get("pictures", {}).items() if part in parts
+    }
     if not recorded:
-        return []
+        return files
     present = pictures.of_configuration(cfg, tuple(recorded))
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     if "train_x" in recorded and (classes := getattr(trainer, "training_classes", "")):
@@ -162,7 +170,7 @@ def changed_pictures(cfg: CfgNode, parts: Sequence[str] = PARTS) -> list[str]:
         trained_on.defrost()
         trained_on.DATASET.SUBSAMPLE_CLASSES = classes
         present = {**present, **pictures.of_configuration(trained_on, ("train_x",))}
-    return pictures.differences(recorded, present)
+    return [*files, *pictures.differences(recorded, present)]
 
 
 def release(cfg: CfgNode) -> None:
@@ -222,9 +230,9 @@ def _check_source(source: Path, config: Mapping[str, Any], defaults: CfgNode | N
 
 
 def _compare(folder: Path, config: Mapping[str, Any], defaults: CfgNode | None) -> None:
-    if not (folder / CONFIG_FILE).is_file():
-        return
-    if differing := differing_keys(_read_config(folder), config, defaults):
+    has_config = (folder / CONFIG_FILE).is_file()
+    there = _read_config(folder) if has_config else _config_in_checkpoints(folder)
+    if there and (differing := differing_keys(there, config, defaults)):
         raise InputError(
             f"{folder} holds a run with another configuration: {'; '.join(differing)}. {_ADVICE}"
         )
@@ -249,6 +257,14 @@ def _compare_pictures(folder: Path, present: pictures.Pictures) -> None:
         )
 
 
+def _compare_files(folder: Path, present: Mapping[str, str]) -> None:
+    if differing := changed_files(_read_record(folder).get("files", {}), present):
+        raise InputError(
+            f"since the run in {folder} began, other content is in {', '.join(differing)}. Put back "
+            "the files that it began with, or choose another --output-dir to start anew"
+        )
+
+
 def _kind_of(folder: Path) -> Kind | None:
     """What made a folder; of earlier versions' folders a test is not told from a begun training."""
     if kind := _read_record(folder).get("kind"):
@@ -268,6 +284,19 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
+def _config_in_checkpoints(folder: Path) -> Mapping[str, Any]:
+    """What the checkpoints in a folder without config.yaml were made with; {} where none of them says.
+    Those that cannot be read are refused by who needs them."""
+    for path in (*folder.glob(f"*/{RESUME_FILE}"), *folder.glob("*/model*.pth.tar*")):
+        with suppress(inert_reader.RefusedFile):
+            content = inert_reader.load(path)
+            header = content.get("header", content) if isinstance(content, dict) else {}
+            config = header.get("config") if isinstance(header, dict) else None
+            if isinstance(config, dict) and isinstance(config.get("TRAINER"), dict):
+                return config
+    return {}
+
+
 def _read_record(folder: Path) -> Mapping[str, Any]:
     path = folder / RUN_FILE
     if not path.is_file():
@@ -278,6 +307,8 @@ def _read_record(folder: Path) -> Mapping[str, Any]:
         whole = record["kind"] in ("training", "test") and all(
             type(count) is int and isinstance(digest, str) for count, digest in described
         )
+        # earlier versions have none
+        whole = whole and all(isinstance(each, str) for each in record.get("files", {}).values())
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(path) from error
     if not whole:

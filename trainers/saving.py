@@ -100,7 +100,10 @@ class SavedTraining(TrainerX):
         }
         # before the checkpoint, which says that nothing is left to do
         if checkpoint["header"]["final"]:
-            checkpoints.save_prompts(path / checkpoints.SHARED_FILE, checkpoint)
+            best = path / checkpoints.BEST_FILE
+            validated = self.cfg.TEST.FINAL_MODEL == "best_val" and best.is_file()
+            shared = checkpoints.load(best) if validated else checkpoint
+            checkpoints.save_prompts(path / checkpoints.SHARED_FILE, shared)
         checkpoints.save(path / name, checkpoint)
         print(f"Checkpoint saved to {path / name}")
         if is_best:
@@ -208,6 +211,7 @@ class SavedTraining(TrainerX):
         return {
             "identity": self.identity,
             "epoch": self.epoch + 1,
+            "config": used_config(self.cfg),
             "learned": self.learned.copy(),
             "optimizer": self.optim.state_dict(),
             "scheduler": resume.scheduler_state(self.sched),

@@ -95,23 +95,24 @@ def _finished(run: Run, environment: Environment) -> float | None:
             return None
     elif not _same_prompts(run, environment, folder):
         return None
-    _refuse_other_pictures(cfg)
+    _refuse_other_inputs(cfg)
     return accuracy_of(results, path)
 
 
-def _refuse_other_pictures(cfg: CfgNode) -> None:
-    """Results count for the pictures that they are of; where those are gone, that is said."""
-    from trainers.run_folder import changed_pictures
+def _refuse_other_inputs(cfg: CfgNode) -> None:
+    """Results count for the pictures and files that they are of; where pictures are gone, that is
+    said."""
+    from trainers.run_folder import changed_inputs
 
     try:
-        changed = changed_pictures(cfg)
+        changed = changed_inputs(cfg)
     except (ValueError, OSError) as error:
         print(f"{cfg.OUTPUT_DIR} is kept, but its pictures cannot be compared: {error}", flush=True)
         return
     if changed:
         raise RunError(
-            f"{cfg.OUTPUT_DIR} holds results of other pictures: {'; '.join(changed)}. Put those back, "
-            "choose another output root (OUTPUT, --output), or move that folder away"
+            f"{cfg.OUTPUT_DIR} holds results of other pictures or files: {'; '.join(changed)}. Put "
+            "those back, choose another output root (OUTPUT, --output), or move that folder away"
         )
 
 

@@ -79,7 +79,9 @@ def test_results_of_other_pictures_are_not_kept(run, environment, monkeypatch):
     before = picture.read_bytes()
     try:
         picture.write_bytes(before + b"0")
-        with pytest.raises(RunError, match=rf"of other pictures: test: '{name}' \(4 then, 4 now\)"):
+        with pytest.raises(
+            RunError, match=rf"of other pictures or files: test: '{name}' \(4 then, 4 now\)"
+        ):
             finished(run, environment)
     finally:
         picture.write_bytes(before)

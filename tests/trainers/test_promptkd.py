@@ -14,7 +14,7 @@ from prompting.errors import InputError
 from prompting.prompted_teacher import PromptedTeacher
 from tests import tiny_clip
 from trainers import transforms
-from trainers.run_folder import changed_pictures
+from trainers.run_folder import changed_inputs
 
 from .conftest import CLASSES, Run, learned, teacher_of
 
@@ -127,9 +127,9 @@ def test_images_of_all_classes_teach_and_their_labels_do_not(
     assert len(record["train_x"]) == 6
     assert len(record["test"]) == 3
     cfg = CfgNode(results["config"])
-    assert changed_pictures(cfg) == []  # so that a sweep keeps the run
+    assert changed_inputs(cfg) == []  # so that a sweep keeps the run
     cfg.DATASET.SUBSAMPLE_CLASSES = "new"
-    assert [line.partition(":")[0] for line in changed_pictures(cfg)] == ["val", "test"]
+    assert [line.partition(":")[0] for line in changed_inputs(cfg)] == ["val", "test"]
 
 
 def test_the_student_has_a_backbone_and_a_width_of_its_own(

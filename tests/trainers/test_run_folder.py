@@ -6,14 +6,20 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from prompting import checkpoints
+from tests import tiny_clip
 from trainers import results, run_folder
+from trainers.coop import CoOp
 
 from .conftest import Run, assert_same, learned
+from .test_resume import STEPS_AN_EPOCH
 from .test_training import Killed, kill_at
 
 ONE_EPOCH = {"OPTIM__MAX_EPOCH": "1"}
@@ -98,8 +104,60 @@ def test_the_best_is_not_the_newest(run: Run, capsys: pytest.CaptureFixture) -> 
     """NO_TEST validates no epoch; what is tested later must not pass for the best."""
     best = {**ONE_EPOCH, "TEST__FINAL_MODEL": "best_val"}
     run("CoOp", "run", TEST__NO_TEST="True", **best)
-    with pytest.raises(ValueError, match=r"best_val, but .* holds no model-best\.pth\.tar"):
+    with pytest.raises(ValueError, match=r"TEST\.NO_TEST was True and is False"):
         run("CoOp", "run", **best)
+    # where nothing is chosen by validation, it changes nothing
+    run("CoOp", "last", TEST__NO_TEST="True", **ONE_EPOCH)
+    run("CoOp", "last", **ONE_EPOCH)
+
+
+def test_the_file_to_share_holds_the_best_epoch(run: Run, monkeypatch) -> None:
+    monkeypatch.setattr(CoOp, "test", lambda trainer, split=None: 10.0 - trainer.epoch)
+    folder = run("CoOp", "run", TEST__FINAL_MODEL="best_val") / CoOp.checkpoint_name
+    shared = checkpoints.load(folder / checkpoints.SHARED_FILE)
+    best = checkpoints.load(folder / checkpoints.BEST_FILE)
+    assert shared["epoch"] == best["epoch"] == 1
+    assert_same(shared["state_dict"], best["state_dict"])
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_without_its_config_a_run_is_still_of_its_settings(
+    finished: bool, run: Run, tmp_path: Path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        if not finished:
+            kill_at(patch, "CoOp", STEPS_AN_EPOCH + 2)
+        with nullcontext() if finished else pytest.raises(Killed):
+            run("CoOp", "run")
+    (tmp_path / "run/config.yaml").unlink()
+    with pytest.raises(
+        ValueError, match=r"another configuration: OPTIM\.LR was 0\.0025 and is 0\.5"
+    ):
+        run("CoOp", "run", OPTIM__LR="0.5")
+    run("CoOp", "run")
+
+
+@pytest.mark.parametrize("key", ["TRAINER__COPROMPT__DESCRIPTIONS", "MODEL__BACKBONE__NAME"])
+def test_a_file_that_changes_under_its_name_is_noticed(
+    key: str, run: Run, backbones: Path, tmp_path: Path
+) -> None:
+    """A run that went on would be of two files."""
+    kinds = {"DESCRIPTIONS": Path("tests/fixtures/descriptions.json")}
+    source = kinds.get(key.rpartition("__")[2], tiny_clip.write(backbones))
+    file = tmp_path / f"named{source.suffix}"
+    shutil.copyfile(source, file)
+    trained = run("CoPrompt", "run", **ONE_EPOCH, **{key: str(file)})
+    if source.suffix == ".json":
+        file.write_text(source.read_text().replace(".", "!"))
+    else:
+        state = {
+            k: v.flip(0) if v.ndim == 2 else v for k, v in tiny_clip.build().state_dict().items()
+        }
+        torch.save(state, file)
+    before = content(trained)
+    with pytest.raises(ValueError, match=rf"other content is in {key.replace('__', '.')} {file}"):
+        run("CoPrompt", "run", **ONE_EPOCH, **{key: str(file)})
+    assert content(trained) == before
 
 
 # -- one writer --------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ class Records(Reader):
         begun.resume(folder, EPOCHS)
         return {
             "settings": parsed(folder / "config.yaml"),
-            "other pictures": bool(run_folder.changed_pictures(cfg)),
+            "other pictures": bool(run_folder.changed_inputs(cfg)),
             "epochs": begun.epochs,
             "tests": begun.tests,
             "steps": sum(epoch["steps"] for epoch in begun.epochs),
