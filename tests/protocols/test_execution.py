@@ -25,7 +25,7 @@ from protocols.execution.single_run import (
 from protocols.published import methods, runs
 from protocols.published.runs import Environment
 from tests.protocols.small import execute, make_environment
-from trainers import pictures
+from trainers import named_files, pictures
 
 TRAIN = runs.base2new_train("PromptSRC", "my_images", 1)
 TEST = runs.base2new_test("PromptSRC", "my_images", 1)
@@ -85,6 +85,13 @@ def test_results_of_other_pictures_are_not_kept(run, environment, monkeypatch):
             finished(run, environment)
     finally:
         picture.write_bytes(before)
+
+
+@pytest.mark.parametrize("run", [TRAIN, TEST])
+def test_results_of_another_backbone_in_the_same_file_are_not_kept(run, environment, monkeypatch):
+    monkeypatch.setattr(named_files, "_digest", lambda *about: "another")
+    with pytest.raises(RunError, match=r"or files: MODEL\.BACKBONE\.NAME .* has other content"):
+        finished(run, environment)
 
 
 def test_results_whose_pictures_are_gone_are_kept_and_that_is_said(

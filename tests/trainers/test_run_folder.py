@@ -15,7 +15,7 @@ import yaml
 
 from prompting import checkpoints
 from tests import tiny_clip
-from trainers import results, run_folder
+from trainers import prompt_trainer, results, run_folder
 from trainers.coop import CoOp
 
 from .conftest import Run, assert_same, learned
@@ -109,6 +109,22 @@ def test_the_best_is_not_the_newest(run: Run, capsys: pytest.CaptureFixture) -> 
     # where nothing is chosen by validation, it changes nothing
     run("CoOp", "last", TEST__NO_TEST="True", **ONE_EPOCH)
     run("CoOp", "last", **ONE_EPOCH)
+
+
+def test_a_test_killed_between_its_files_passes_for_no_other(run: Run, trained: Path, monkeypatch):
+    """The manifest names the checkpoint that results are of, so that it comes last."""
+    flags = ("--eval-only", "--model-dir", str(trained), "--load-epoch", "1")
+    before = (run("CoOp", "tested", *flags, **ONE_EPOCH) / "manifest.json").read_bytes()
+    (trained.parent / "tested/results.json").unlink()
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(prompt_trainer, "write_manifest", killed)
+    with pytest.raises(Killed):
+        run("CoOp", "tested", *flags, **ONE_EPOCH)
+    assert (trained.parent / "tested/results.json").is_file()
+    assert (trained.parent / "tested/manifest.json").read_bytes() == before
 
 
 def test_the_file_to_share_holds_the_best_epoch(run: Run, monkeypatch) -> None:
