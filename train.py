@@ -74,6 +74,7 @@ from prompting.errors import InputError
 from prompting.tensors import lacks_memory
 from trainers import run_folder
 from trainers.configuration_merge import merge
+from trainers.results import used_nodes
 
 gc.freeze()
 gc.enable()
@@ -191,6 +192,31 @@ def check_names(cfg: CfgNode, arguments: argparse.Namespace) -> None:
         )
 
 
+def _check_flags(arguments: argparse.Namespace) -> None:
+    """Flags without which others say nothing."""
+    if arguments.model_dir and not arguments.eval_only:
+        raise InputError(
+            f"--model-dir {arguments.model_dir} is what --eval-only tests: give that too, or leave "
+            "it out to train (--resume goes on from another run's folder)"
+        )
+    if arguments.load_epoch is not None and not arguments.model_dir:
+        raise InputError(
+            f"--load-epoch {arguments.load_epoch} is of the checkpoints in --model-dir: give that "
+            "too, or leave --load-epoch out"
+        )
+
+
+def _unread(cfg: CfgNode, pairs: Sequence[str]) -> list[str]:
+    """Keys of KEY VALUE pairs that belong to other methods than the one that runs."""
+    used = used_nodes(cfg.TRAINER.NAME)
+    parts = [key.split(".") for key in pairs[::2]]
+    return [
+        ".".join(part)
+        for part in parts
+        if used and part[0] == "TRAINER" and len(part) > 2 and part[1] not in used
+    ]
+
+
 def _check_name(option: str, name: str, known: Collection[str]) -> None:
     if name in known:
         return
@@ -207,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         InputError: something that was given does not fit; what was on disk is as it was.
     """
     arguments = parse_arguments(arguments)
+    _check_flags(arguments)
     cfg = configure(arguments)
     check_names(cfg, arguments)
     kind = "test" if arguments.eval_only else "training"
@@ -223,6 +250,10 @@ def _run(cfg: CfgNode, arguments: argparse.Namespace) -> None:
     print(f"Configuration:\n{cfg}")
     for note in arguments.note:
         print(f"Note: {note}")
+    if unread := _unread(cfg, arguments.opts):
+        print(
+            f"Note: {cfg.TRAINER.NAME} does not read other methods' settings: {', '.join(unread)}"
+        )
     trainer = build_trainer(cfg)
     if arguments.eval_only:
         trainer.load_model(arguments.model_dir, epoch=arguments.load_epoch)
@@ -236,6 +267,11 @@ def _message(error: BaseException) -> str:
     if isinstance(error, INPUT_ERRORS):
         # out of a worker, torch puts the traceback before the message
         return re.split(r"^[\w.]*(?:Error|Configuration|Refused\w*): ", str(error), flags=re.M)[-1]
+    if "shared memory" in str(error) and isinstance(error, RuntimeError):
+        return (
+            "/dev/shm is too small for the batches of data loading workers: set DATALOADER.NUM_WORKERS "
+            "0, or give it more room (docker run --shm-size 2g)"
+        )
     if owner := lacks_memory(error):
         return (
             f"{owner} has too little memory: lower DATALOADER.TRAIN_X.BATCH_SIZE or "

@@ -21,11 +21,18 @@ _NO_ROOM = re.compile(r"inline_container|PytorchStreamWriter|file write failed|o
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call write(temporary path) and move the result to its place, whole or not at all.
+    """Call write(temporary path) and move the result to its place, whole or not at all. What a link
+    names is written, and the link stays.
 
     Raises:
-        InputError: the disk is full; says which file, and how much room there is.
+        InputError: the disk is full, of which it says how much room there is; or what is there is no
+            regular file.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"{path} is there and is no regular file, which could be replaced: give another name"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary: Path | None = None
     try:

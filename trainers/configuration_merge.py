@@ -77,9 +77,11 @@ def _read_file(path: Path) -> Iterator[_Given]:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"a configuration is YAML, and its name ends in {' or '.join(SUFFIXES)}")
     if not path.is_file():
-        there = sorted(p.stem for p in path.parent.glob("*") if p.suffix.lower() in SUFFIXES)
+        files = (p for p in path.parent.glob("*") if p.suffix.lower() in SUFFIXES)
+        there = sorted(p.stem for p in files if p.name != "published.yaml")  # rules of the papers
         raise MissingConfiguration(
-            f"there is no configuration of this name; beside it are: {', '.join(there) or 'none'}"
+            f"there is no configuration of this name in {path.parent.resolve()}; beside it are: "
+            f"{', '.join(there) or 'none'}"
         )
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8-sig"))

@@ -54,7 +54,7 @@ def plain_config(cfg: CfgNode) -> dict[str, Any]:
 def used_config(cfg: CfgNode) -> dict[str, Any]:
     """`plain_config` without the nodes of other methods: what a run keeps of its configuration."""
     config = plain_config(cfg)
-    nodes = _used_nodes(cfg.TRAINER.NAME)
+    nodes = used_nodes(cfg.TRAINER.NAME)
     if nodes is not None:
         config["TRAINER"] = {
             key: value
@@ -93,7 +93,7 @@ def differing_keys(
             config.pop("TEST.NO_TEST", None)
     known = _ADDED_BY_OUR_ENGINE | _flat(plain_config(defaults or default_config()))
     nodes = {old.get("TRAINER.NAME"), new.get("TRAINER.NAME")}
-    used = {node for name in nodes for node in _used_nodes(name) or ()}
+    used = {node for name in nodes for node in used_nodes(name) or ()}
     return [
         f"{key} was {was!r} and is {now!r}"
         for key in sorted(old.keys() | new.keys())
@@ -102,7 +102,7 @@ def differing_keys(
     ]
 
 
-def _used_nodes(trainer: str | None) -> tuple[str, ...] | None:
+def used_nodes(trainer: str | None) -> tuple[str, ...] | None:
     """The nodes of TRAINER that a trainer reads; None for a trainer of others."""
     if trainer not in TRAINER_REGISTRY.registered_names():
         return None

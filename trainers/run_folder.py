@@ -203,6 +203,11 @@ def prompts_folder(directory: Path, name: str) -> Path:
                 f"{directory} is not the folder of a run, but holds {len(below)} of them: {named}"
                 f"{' ...' if len(below) > 3 else ''}. Give one of them as --model-dir"
             )
+        if others := sorted({path.parent.name for path in directory.glob("*/model*.pth.tar*")}):
+            raise InputError(
+                f"{directory} is a run of another method: its checkpoints lie in {others[0]}/, and "
+                f"those wanted here in {name}/. Give --trainer the method of that run, or another folder"
+            )
     return directory / name
 
 

@@ -15,6 +15,7 @@ from prompting import checkpoints
 from prompting.errors import InputError
 from prompting.learned_state import LearnedState, check_probe, probe
 from prompting.prompted_clip import PromptedCLIP
+from prompting.tensors import in_short
 
 from . import resume, run_folder
 from .results import used_config
@@ -151,6 +152,8 @@ class SavedTraining(TrainerX):
             if dataset != self.cfg.DATASET.NAME:
                 model = self.model_on(dataset)
             checkpoints.check_header(path, header, self._identity_of(model))
+            if dataset == self.cfg.DATASET.NAME:
+                self._refuse_other_halves(path, header)
             model.trained_classes = self.model.trained_classes = names
             if self.model.own_dataset_only and dataset != self.cfg.DATASET.NAME:
                 self.model.trained_classes = []
@@ -167,6 +170,22 @@ class SavedTraining(TrainerX):
         if saved := checkpoint.get("probe"):
             now = probe(model, self.precision.name, saved["classnames"])
             check_probe(path, saved, now)
+
+    def _refuse_other_halves(self, path: Path, header: Mapping[str, Any]) -> None:
+        """With more or fewer classes than in training, the halves of a dataset are others."""
+        made_with = header.get("config") if isinstance(header.get("config"), Mapping) else {}
+        half = made_with.get("DATASET", {}).get("SUBSAMPLE_CLASSES")
+        asked = self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+        trained = (
+            set(header["classnames"]) if half == "base" and not self.training_classes else set()
+        )
+        seen = sorted(trained.intersection(self.model.names)) if asked == "new" else []
+        if seen:
+            raise checkpoints.CheckpointError(
+                f"{path} was trained on {in_short(seen)}, and here that is among the new classes: the "
+                "dataset has other classes than in training, so that its halves are others. Test on the "
+                "classes of the training"
+            )
 
     def resume_model_if_exist(self, directory) -> int:
         """Go on at the last whole epoch of a folder; a finished run is loaded and not trained on."""

@@ -52,6 +52,10 @@ def load_clip(name: str, activation: str = "") -> CLIP:
             f"MODEL.BACKBONE.ACTIVATION is {activation!r}: expected {' or '.join(ACTIVATIONS)}, or '' "
             "where the model says it itself"
         )
+    if not name:
+        raise InputError(
+            "no backbone is named: give --config-file one of the method's configurations, or --backbone"
+        )
     found = _find(name)
     counts = {key for key in found.state if key.endswith("num_batches_tracked")}
     if problems := unfit({key: value for key, value in found.state.items() if key not in counts}):

@@ -66,3 +66,18 @@ def test_what_a_killed_write_leaves_is_found(tmp_path: Path) -> None:
     seen[0].touch()  # as if the process had been killed in between
     (tmp_path / "folder" / ".env.template").write_text("a user's")
     assert temporary_files(tmp_path) == temporary_files(tmp_path / "folder") == seen
+
+
+def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    for text in ("one", "two"):
+        write_atomically(tmp_path / "link", lambda path, text=text: path.write_text(text))
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "file").read_text() == text
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is there and is no regular file"):
+        write_atomically(tmp_path / "pipe", lambda path: path.write_text("x"))
+    assert (tmp_path / "pipe").is_fifo()

@@ -56,6 +56,69 @@ def test_corrupt_image_is_named(run: Run, copied_data: Path, workers: str) -> No
         )
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--model-dir", "output"], "--model-dir output is what --eval-only tests"),
+        (
+            ["--eval-only", "--load-epoch", "5"],
+            "--load-epoch 5 is of the checkpoints in --model-dir",
+        ),
+    ],
+)
+def test_flags_that_say_nothing_alone_are_refused(flags: list[str], says: str, run: Run) -> None:
+    with pytest.raises(ValueError, match=says):
+        run("CoOp", "run", *flags)
+
+
+def test_settings_of_other_methods_are_said_to_be_read_by_none(run: Run, capsys) -> None:
+    run(
+        "CoOp",
+        "run",
+        OPTIM__MAX_EPOCH="1",
+        TRAINER__IVLP__CTX_INIT="an image of",
+        TRAINER__COOP__CSC="True",
+    )
+    assert (
+        "CoOp does not read other methods' settings: TRAINER.IVLP.CTX_INIT\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_run_of_another_method_is_named_by_where_its_checkpoints_are(
+    run: Run, trained: Path
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"run of another method: its checkpoints lie in VLPromptLearner/"
+    ):
+        run("CoOp", "tested", "--eval-only", "--model-dir", str(trained))
+
+
+def test_new_classes_that_were_trained_on_are_refused(
+    run: Run, tmp_path: Path, copied_data: Path
+) -> None:
+    """A class that came in between shifts the halves."""
+    options = {"OPTIM__MAX_EPOCH": "1", "DATASET__ROOT": str(copied_data)}
+    base = run("CoOp", "base", DATASET__SUBSAMPLE_CLASSES="base", **options)
+    flags = ("--eval-only", "--model-dir", str(base))
+    run("CoOp", "new", *flags, DATASET__SUBSAMPLE_CLASSES="new", **options)
+    path = copied_data / "caltech-101/split_zhou_Caltech101.json"
+    split = json.loads(path.read_text())
+    moved = {
+        name: [[p, (label + 2) % 6, c] for p, label, c in rows] for name, rows in split.items()
+    }
+    path.write_text(json.dumps(moved))
+    with pytest.raises(
+        ValueError, match=r"was trained on barrel; cougar_face, .* among the new classes"
+    ):
+        run("CoOp", "moved", *flags, DATASET__SUBSAMPLE_CLASSES="new", **options)
+
+
+def test_without_a_configuration_the_backbone_is_missing(run: Run) -> None:
+    with pytest.raises(ValueError, match="no backbone is named: give --config-file"):
+        run("CoOp", "run", MODEL__BACKBONE__NAME="")
+
+
 def test_fewer_words_than_context_vectors(run: Run) -> None:
     with pytest.raises(ValueError, match="has 2 tokens, fewer than the 4 context vectors"):
         run("PromptSRC", TRAINER__PROMPTSRC__CTX_INIT="a photo")
