@@ -92,8 +92,8 @@ def differing_keys(
         for config in (old, new):
             config.pop("TEST.NO_TEST", None)
     known = _ADDED_BY_OUR_ENGINE | _flat(plain_config(defaults or default_config()))
-    nodes = {old.get("TRAINER.NAME"), new.get("TRAINER.NAME")}
-    used = {node for name in nodes for node in used_nodes(name) or ()}
+    trainers = old.get("TRAINER.NAME"), new.get("TRAINER.NAME")
+    used = {node for name in trainers for node in used_nodes(name) or ()}
     return [
         f"{key} was {was!r} and is {now!r}"
         for key in sorted(old.keys() | new.keys())

@@ -206,7 +206,7 @@ def prompts_folder(directory: Path, name: str) -> Path:
         if others := sorted({path.parent.name for path in directory.glob("*/model*.pth.tar*")}):
             raise InputError(
                 f"{directory} is a run of another method: its checkpoints lie in {others[0]}/, and "
-                f"those wanted here in {name}/. Give --trainer the method of that run, or another folder"
+                f"those wanted here in {name}/. Give --trainer that run's method, or another folder"
             )
     return directory / name
 

@@ -173,18 +173,17 @@ class SavedTraining(TrainerX):
 
     def _refuse_other_halves(self, path: Path, header: Mapping[str, Any]) -> None:
         """With more or fewer classes than in training, the halves of a dataset are others."""
-        made_with = header.get("config") if isinstance(header.get("config"), Mapping) else {}
-        half = made_with.get("DATASET", {}).get("SUBSAMPLE_CLASSES")
+        half = header.get("config")
+        for key in ("DATASET", "SUBSAMPLE_CLASSES"):
+            half = half.get(key) if isinstance(half, Mapping) else None
         asked = self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
-        trained = (
-            set(header["classnames"]) if half == "base" and not self.training_classes else set()
-        )
-        seen = sorted(trained.intersection(self.model.names)) if asked == "new" else []
+        trained = () if half != "base" or self.training_classes else header["classnames"]
+        seen = sorted(set(trained) & set(self.model.names)) if asked == "new" else []
         if seen:
             raise checkpoints.CheckpointError(
-                f"{path} was trained on {in_short(seen)}, and here that is among the new classes: the "
-                "dataset has other classes than in training, so that its halves are others. Test on the "
-                "classes of the training"
+                f"{path} was trained on {in_short(seen)}, and here that is among the new classes: "
+                "the dataset has other classes than in training, so that its halves are others. Test on "
+                "the classes of the training"
             )
 
     def resume_model_if_exist(self, directory) -> int:
