@@ -7,6 +7,7 @@ import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
@@ -57,8 +58,10 @@ class MyImages(FewShotDataset):
     def __init__(self, cfg: Any) -> None:
         options = cfg.DATASET
         directory, csv_file = options.get("DIR", ""), options.get("CSV", "")
-        splits = read_pictures(directory, csv_file, options.get("CLASSNAMES", ""))
         self.dataset_dir = self.image_dir = picture_dir(directory, csv_file)
+        if directory and not csv_file:
+            _refuse_within(self.dataset_dir, cfg.OUTPUT_DIR)
+        splits = read_pictures(directory, csv_file, options.get("CLASSNAMES", ""))
         self.set_up(cfg, splits)
 
     @classmethod
@@ -95,6 +98,19 @@ def read_pictures(directory: str, csv_file: str = "", class_names_file: str = ""
             "text encoder makes little of that; DATASET.CLASSNAMES or a CSV file give better names."
         )
     return splits
+
+
+def _refuse_within(pictures: str, output: str) -> None:
+    """A run's folder among class folders would be one of them; beside train/ and test/ it is not."""
+    place, home = Path(output).resolve(), Path(pictures).resolve()
+    if not output or not place.is_relative_to(home) or not home.is_dir():
+        return
+    has_parts = any(part_of(name) for name in os.listdir(home))
+    if not has_parts or place == home or part_of(place.relative_to(home).parts[0]):
+        raise InputError(
+            f"the output folder {output} lies among the pictures in {pictures}, where folders are "
+            "classes: give an --output-dir elsewhere"
+        )
 
 
 def _full(path: str) -> str:

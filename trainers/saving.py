@@ -182,8 +182,8 @@ class SavedTraining(TrainerX):
         if seen:
             raise checkpoints.CheckpointError(
                 f"{path} was trained on {in_short(seen)}, and here that is among the new classes: "
-                "the dataset has other classes than in training, so that its halves are others. Test on "
-                "the classes of the training"
+                "the dataset has other classes than in training, and so other halves. Test on the "
+                "classes of the training"
             )
 
     def resume_model_if_exist(self, directory) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -479,3 +480,87 @@ def test_a_class_folder_whose_name_is_not_utf8(two_level, tmp_path, capsys):
     (two_level / "test/dog/caf\udce9.jpg").write_text("broken")
     assert main(["--pictures", str(two_level)]) == 1
     assert "caf\\udce9.jpg" in capsys.readouterr().out
+
+
+# -- links, and what lies in no class
+
+
+def linked(folder, name, target):
+    (folder / name).symlink_to(target, target_is_directory=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda d: linked(d, "test", "train"), "training images are in val or test too"),
+        (lambda d: linked(d / "train", "kitten", "cat"), "images have several classes"),
+        (
+            lambda d: (
+                class_folders(d / "test", ["dog"], 1),
+                (d / "test/dog/again.jpg").symlink_to(d / "train/dog/dog_0000.jpg"),
+            ),
+            "training images are in val or test too",
+        ),
+    ],
+)
+def test_an_image_is_one_however_it_is_reached(make, says, tmp_path):
+    class_folders(tmp_path / "train", ["cat", "dog"], 6)
+    make(tmp_path)
+    with pytest.raises(InputError, match=says):
+        build(DIR=tmp_path)
+
+
+@pytest.mark.parametrize("where", ["", "train"])
+def test_a_link_to_what_is_not_there_is_no_missing_class(where, tmp_path):
+    class_folders(tmp_path / where, ["cat", "dog"], 6)
+    linked(tmp_path / where, "horse", "/mnt/not/mounted")
+    with pytest.raises(
+        InputError, match=r"horse is a link to /mnt/not/mounted, which is not there"
+    ):
+        build(DIR=tmp_path)
+
+
+def test_images_beside_class_folders_are_said(tmp_path, capsys):
+    class_folders(tmp_path / "train", ["cat", "dog"], 6)
+    picture(tmp_path / "train/loose.jpg")
+    picture(tmp_path / "stray.jpg")
+    build(DIR=tmp_path)
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'train'}: left out, images in no class folder: loose.jpg\n" in said
+    assert f"{tmp_path}: left out, images in no class folder: stray.jpg\n" in said
+
+
+def test_parts_without_class_folders_are_no_classes(tmp_path):
+    class_folders(tmp_path, ["train", "test"], 6)
+    with pytest.raises(InputError, match="test and train hold pictures but no class folders"):
+        build(DIR=tmp_path)
+
+
+def test_a_class_that_is_named_like_a_part_is_not_guessed(tmp_path):
+    class_folders(tmp_path, ["bus", "car", "train"], 6)
+    assert build(DIR=tmp_path).classnames == ["bus", "car", "train"]
+    class_folders(tmp_path / "train", ["rejected"], 6)
+    with pytest.raises(InputError, match=r"train holds class folders, and beside it .* bus, car"):
+        build(DIR=tmp_path)
+
+
+def test_classes_that_are_not_tested_are_said(two_level, capsys):
+    for image in (two_level / "test/cat").iterdir():
+        image.unlink()
+    (two_level / "test/cat").rmdir()
+    build(DIR=two_level)
+    assert "MyImages: no test images of cat: no accuracy is of them.\n" in capsys.readouterr().out
+
+
+def test_a_run_does_not_write_among_its_pictures(tmp_path):
+    class_folders(tmp_path, ["cat", "dog"], 6)
+    with pytest.raises(InputError, match=r"output folder .*out lies among the pictures"):
+        build(DIR=tmp_path, OUTPUT=tmp_path / "out")
+    (tmp_path / "out").rmdir()
+    class_folders(tmp_path / "train", ["cat", "dog"], 6)
+    with pytest.raises(InputError, match=r"output folder .*out lies among the pictures"):
+        build(DIR=tmp_path, OUTPUT=tmp_path / "train/out")
+    (tmp_path / "train/out").rmdir()
+    for name in ("cat", "dog"):
+        shutil.rmtree(tmp_path / name)
+    assert build(DIR=tmp_path, OUTPUT=tmp_path / "out").classnames == ["cat", "dog"]
