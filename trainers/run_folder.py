@@ -258,8 +258,8 @@ def _compare_pictures(folder: Path, present: pictures.Pictures) -> None:
     if differing := pictures.differences(recorded, present):
         raise InputError(
             f"the run in {folder} is of other pictures: {'; '.join(differing)}. Put those back that it "
-            "began with, or choose another --output-dir: to start anew, or with --eval-only --model-dir "
-            f"{folder} to test what it has learned on these"
+            "began with, or choose another --output-dir: to start anew, or with --eval-only "
+            f"--model-dir {folder} to test what it has learned on these"
         )
 
 
