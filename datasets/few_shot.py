@@ -16,7 +16,7 @@ from dassl.data.datasets import DatasetBase, Datum
 from .draws import LINEAR_PROBE, draw_of_run, write_record
 from .errors import InputError, MissingError, NoPermissionError, NotAFolderError
 from .recipe import Recipe
-from .splits import Splits, check_classes, check_images, read_split, require_images
+from .splits import Splits, abbreviate, check_classes, check_images, read_split, require_images
 
 CLASS_SUBSETS = ("all", "base", "new")
 
@@ -150,6 +150,9 @@ class FewShotDataset(DatasetBase):
             train, val = draw_of_run(cfg, train, val, self.image_dir)
         subset = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
         train, val, test = halve_classes(subset, train or test, val or [], test)
+        if not test:
+            names = abbreviate(dict.fromkeys(item.classname for item in train))
+            raise InputError(f"{name}: there are no test images of the {subset} classes, {names}.")
         if shots >= 1 and not self.test_only:
             write_record(cfg, train, val, self.image_dir)
         super().__init__(train_x=train, val=test if test_as_val else val, test=test)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from dassl.data.datasets import DATASET_REGISTRY
 
+from .errors import InputError
 from .few_shot import Splits
+from .folders import list_classes
 from .ilsvrc import TrainImages, ValImages
 from .recipe import Recipe, imagenet_class_names
+from .splits import abbreviate
 from .synsets import SynsetDataset
 
 
@@ -33,5 +38,13 @@ class ImageNet(SynsetDataset):
 
     @classmethod
     def read(cls, dataset_dir: str) -> Splits:
-        train = cls.read_images(dataset_dir, "images/train", keep_listing=True)
-        return Splits(train, None, cls.read_images(dataset_dir, "images/val", keep_listing=True))
+        parts = ("images/train", "images/val")
+        # the labels of all classes behind one that is missing in a part would be shifted in it
+        in_train, in_val = (set(list_classes(os.path.join(dataset_dir, part))) for part in parts)
+        if differing := sorted(in_train ^ in_val):
+            raise InputError(
+                f"ImageNet: only one of {' and '.join(parts)} in {dataset_dir} has the classes "
+                f"{abbreviate(differing)}. {cls.advice()}"
+            )
+        train, val = (cls.read_images(dataset_dir, part, keep_listing=True) for part in parts)
+        return Splits(train, None, val)

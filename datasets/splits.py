@@ -130,9 +130,10 @@ def check_classes(splits: Splits, name: str, unique_names: bool = True) -> list[
         raise InputError(f"{name}: labels start at 0, but the split has {min(seen)}.")
     if gaps := sorted((seen.keys() | range(len(seen))) - first):
         which = "training" if splits.train else "test"
+        named = (f"{gap} {sorted(seen[gap])}" if gap in seen else gap for gap in gaps)
         raise InputError(
             f"{name}: labels must run from 0 to {max(seen)} without a gap, and each class needs "
-            f"{which} images; labels without: {abbreviate(gaps)}."
+            f"{which} images; labels without: {abbreviate(named)}."
         )
     for label, names in sorted(seen.items()):
         if len(names) > 1:

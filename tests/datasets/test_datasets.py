@@ -558,6 +558,16 @@ def test_class_names_of_imagenet_that_are_wrong(content, message, root):
     assert "Remove" not in str(error.value)
 
 
+def test_a_class_that_one_part_of_imagenet_lacks_is_named(root):
+    TREES["ImageNet"](root)
+    lost = sorted((root / "imagenet/images/val").iterdir())[1]
+    shutil.rmtree(lost)
+    with pytest.raises(
+        InputError, match=rf"only one of .* has the classes {lost.name}\..*datasets\.check"
+    ):
+        build(root, "ImageNet")
+
+
 def test_class_names_of_imagenet_with_a_byte_order_mark(root):
     TREES["ImageNetV2"](root)
     names = root / "imagenetv2/classnames.txt"

@@ -564,3 +564,20 @@ def test_a_run_does_not_write_among_its_pictures(tmp_path):
     for name in ("cat", "dog"):
         shutil.rmtree(tmp_path / name)
     assert build(DIR=tmp_path, OUTPUT=tmp_path / "out").classnames == ["cat", "dog"]
+
+
+def test_a_half_without_test_images_is_named(tmp_path):
+    class_folders(tmp_path / "train", ["cat", "dog"], 6)
+    class_folders(tmp_path / "test", ["cat"], 3)
+    with pytest.raises(InputError, match=r"no test images of the new classes, dog\."):
+        build(subset="new", DIR=tmp_path)
+
+
+def test_a_class_without_training_images_is_named(tmp_path):
+    class_folders(tmp_path, ["cat", "cow"], 2)
+    lines(
+        tmp_path / "list.csv",
+        ["path,label,split", "cat/cat_0000.jpg,cat,train", "cow/cow_0000.jpg,cow,test"],
+    )
+    with pytest.raises(InputError, match=r"labels without: 1 \['cow'\]"):
+        build(CSV=tmp_path / "list.csv")
