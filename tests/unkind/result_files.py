@@ -235,7 +235,7 @@ class Records(Reader):
         begun.resume(folder, EPOCHS)
         return {
             "settings": parsed(folder / "config.yaml"),
-            "other pictures": bool(run_folder.changed_inputs(cfg)),
+            "other inputs": bool(run_folder.changed_inputs(cfg)),
             "epochs": begun.epochs,
             "tests": begun.tests,
             "steps": sum(epoch["steps"] for epoch in begun.epochs),
@@ -268,12 +268,13 @@ class Records(Reader):
         if path.name == "run.json":
             if said.get("kind") != "training":
                 raise Impossible("it is of another kind")
-            known = json.loads(self.contents["run.json"])["pictures"]
-            pictures = said.get("pictures")
-            if not isinstance(pictures, dict):
-                raise Impossible("it says nothing of pictures")
-            other = any(pictures[part] != known[part] for part in pictures if part in known)
-            return {**self.whole, "other pictures": other}
+            known, other = json.loads(self.contents["run.json"]), False
+            for about, default in (("pictures", None), ("files", {})):
+                now = said.get(about, default)
+                if not isinstance(now, dict):
+                    raise Impossible(f"it says nothing of {about}")
+                other |= any(now[key] != known[about][key] for key in now if key in known[about])
+            return {**self.whole, "other inputs": other}
         epochs, tests = said.get("epochs"), said.get("tests")
         for each in (*_list(epochs), *_list(tests)):
             if not isinstance(each, dict) or type(each.get("epoch")) is not int:
