@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from inference import Classifier, answers
+from inference import Classifier, answers, outputs
 from inference.answers import Answers
 from inference.listing import list_pictures, read_classes
 from prompting.command_line import Parser
@@ -156,15 +156,14 @@ def check_outputs(given: argparse.Namespace, paths: Sequence[str]) -> None:
     Raises:
         InputError: says where, and why.
     """
-    for path in filter(None, (given.csv, given.json)):
-        answers.check_file(path)
-        if path.exists() and any(path.samefile(each) for each in paths if Path(each).exists()):
-            raise InputError(f"{path} is one of the pictures: choose another file for the answers")
+    for path, kind in ((given.csv, outputs.CSV), (given.json, outputs.JSON)):
+        if path:
+            outputs.check_output(path, kind)
     if folder := given.move_into:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--move-into {folder} is no folder")
         # a new folder is made in the one above
-        answers.check_file(folder / "class" if folder.is_dir() else folder.absolute())
+        outputs.check_file(folder / "class" if folder.is_dir() else folder.absolute())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -95,21 +95,6 @@ class Answers:
         file.write("\n]}\n")
 
 
-def check_file(path: Path) -> None:
-    """Refuse, before anything is computed, a file that could not be written.
-
-    Raises:
-        InputError: says why.
-    """
-    if path.is_dir() or (path.exists() and not path.is_file()):
-        raise InputError(f"{path} is no file: say in which file the answers shall be")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be written: there is no permission to write in {folder}")
-
-
 def write(path: Path, fill: Any) -> None:
     """Have `fill` write a text file, which is there whole or not at all."""
 

@@ -73,9 +73,11 @@ def read_classes(path: Path) -> list[str]:
     """The class names in a text file, a line each.
 
     Raises:
-        InputError: no such file, or a line of it is empty.
+        InputError: no such file, it holds no name, or a line of it is empty.
     """
     names = [line.strip() for line in read_text(str(path)).splitlines()]
+    if not any(names):
+        raise InputError(f"{path} holds no class names: write them into it, a line each")
     if empty := [number for number, name in enumerate(names, start=1) if not name]:
         raise InputError(f"{path}: line {empty[0]} is empty. Remove it: a line is a class name")
     return names

@@ -101,7 +101,6 @@ def test_a_run_on_the_built_in_flowers_is_repeated_to_the_label(
     assert [row["name"] for row in found] == [names[label] for label in expected]
     shared = tmp_path / "run" / trainer.checkpoint_name / checkpoints.SHARED_FILE
     alone = shutil.copy(shared, tmp_path / "mine.safetensors")
-    (tmp_path / "list.csv").write_text("older")
     status, *_ = call(alone, *images[:40], "--csv", tmp_path / "list.csv", "--batch-size", "7")
     assert status == 0
     short = rows((tmp_path / "list.csv").read_text())
@@ -137,6 +136,30 @@ def test_json_says_all_and_names_nothing_below_the_least_probability(
         assert [top["class"] for top in picture["top"]] == list(each.names)
         assert [top["probability"] for top in picture["top"]] == list(each.probabilities)
     assert sum(not picture["name"] for picture in found["pictures"]) == 4
+
+
+def test_answers_take_the_place_of_older_answers_and_of_nothing_else(
+    call: Call, run_folder: Path, album: Path, tmp_path: Path
+) -> None:
+    (shared,) = run_folder.glob("*/prompts.safetensors")
+    prompts, names = shutil.copy(shared, tmp_path / "mine.safetensors"), tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    results = shutil.copy(next(run_folder.glob("results.json")), tmp_path)
+    picture = next(album.rglob("*/*.jpg"))
+    contents = {Path(path): Path(path).read_bytes() for path in (prompts, names, results, picture)}
+    for path in contents:
+        for flag, kind in (("--csv", "CSV"), ("--json", "JSON")):
+            status, _, error = call(prompts, album, "--classes-file", names, flag, path)
+            assert (status, error.count("\n")) == (2, 1)
+            assert f"{path} is there already and is no {kind} file of answers" in error
+    for path, content in contents.items():
+        assert path.read_bytes() == content
+    for flag, path in (("--csv", tmp_path / "a.csv"), ("--json", tmp_path / "a.json")):
+        path.touch()
+        for top in ("1", "3"):
+            before = path.stat().st_size
+            assert call(prompts, album, flag, path, "--top", top)[0] == 0
+            assert path.stat().st_size > before
 
 
 def test_named_pictures_move_into_folders_and_nothing_is_overwritten(
@@ -238,6 +261,8 @@ def test_a_mistake_is_a_line_and_status_2(
     (tmp_path / "file").write_text("")
     (tmp_path / "twice.txt").write_text("cat\nCat\n")
     (tmp_path / "gap.txt").write_text("cat\n\ndog\n")
+    (tmp_path / "nothing.txt").write_text("")
+    (tmp_path / "blank.txt").write_text("\n \n")
     (tmp_path / "latin.txt").write_bytes("caf\u00e9".encode("latin-1"))
     Image.fromarray(np.zeros((1, 40_000, 3), np.uint8)).save(tmp_path / "wide.png")
     published = tmp_path / "published.pth.tar"
@@ -265,12 +290,14 @@ def test_a_mistake_is_a_line_and_status_2(
         (run_folder, picture, "--classes", "cat", "_"): "class name 2 of 2 is empty",
         (run_folder, picture, "--classes-file", tmp_path / "twice.txt"): "'cat' and 'Cat' are one",
         (run_folder, picture, "--classes-file", tmp_path / "gap.txt"): "line 2 is empty",
+        (run_folder, picture, "--classes-file", tmp_path / "nothing.txt"): "holds no class names",
+        (run_folder, picture, "--classes-file", tmp_path / "blank.txt"): "holds no class names",
         (run_folder, picture, "--classes-file", tmp_path / "latin.txt"): "latin.txt",
         (run_folder, picture, "--classes-file", tmp_path / "none.txt"): "none.txt",
         (run_folder, picture, "--classes", "x " * 80): "does not fit into CLIP's 77 tokens",
         (run_folder, picture, "--csv", tmp_path / "no" / "a.csv"): "there is no folder",
         (run_folder, picture, "--csv", tmp_path): "is no file",
-        (run_folder, picture, "--csv", picture): "is one of the pictures",
+        (run_folder, picture, "--csv", picture): "is no CSV file of answers",
         (run_folder, picture, "--move-into", tmp_path / "file"): "is no folder",
         (run_folder, picture, "--csv", out, "--json", out): "are both given",
         (run_folder, picture, "--top", "0"): "--top is 0",
