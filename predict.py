@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from inference import Classifier, answers, outputs
+from inference import Classifier, answers, class_folders, outputs
 from inference.answers import Answers
 from inference.listing import list_pictures, read_classes
 from prompting.command_line import Parser
@@ -150,7 +150,7 @@ def _with_classes(classifier: Classifier, names: Sequence[str]) -> Classifier:
     return other
 
 
-def check_outputs(given: argparse.Namespace, paths: Sequence[str]) -> None:
+def check_outputs(given: argparse.Namespace) -> None:
     """Refuse, before anything is computed, where answers or pictures could not go.
 
     Raises:
@@ -174,8 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = parse_arguments(arguments)
     paths = list_pictures(given.given if given.zero_shot else given.given[1:])
-    check_outputs(given, paths)
+    check_outputs(given)
     classifier = load(given)
+    if given.move_into:
+        class_folders.check(paths, classifier.classes, given.move_into)
     top = min(given.top, len(classifier.classes))
     found = classifier.stream(paths, top, given.batch_size, given.workers, progress=True)
     asked = Answers(found, top, given.min_probability)
@@ -189,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ) from error
         raise
     if given.move_into:
-        moved = answers.move(asked.named, given.move_into)
+        moved = class_folders.move(asked.named, given.move_into)
         print(f"{moved} pictures moved into {given.move_into}", file=sys.stderr)
     for path, reason in asked.unreadable[:REPORTED]:
         print(f"{path} cannot be read: {reason}", file=sys.stderr)

@@ -20,7 +20,7 @@ from PIL import Image
 
 import predict
 import train
-from inference import Classifier, answers, listing
+from inference import Classifier, class_folders, listing
 from prompting import checkpoints
 from tests import tiny_clip
 from tests.trainers.conftest import Run, Trained
@@ -189,10 +189,70 @@ def test_named_pictures_move_into_folders_and_nothing_is_overwritten(
 
 def test_a_class_name_is_no_path(tmp_path: Path) -> None:
     for name in ("../../evil", "a/b", "..", 'c:"d', "e\\f", ""):
-        assert Path(answers.folder_name(name)).name == answers.folder_name(name) != ".."
+        assert Path(class_folders.folder_name(name)).name == class_folders.folder_name(name) != ".."
     (tmp_path / "a.jpg").write_text("a")
-    assert answers.move([(str(tmp_path / "a.jpg"), "../x")], tmp_path / "into") == 1
+    assert class_folders.move([(str(tmp_path / "a.jpg"), "../x")], tmp_path / "into") == 1
     assert (tmp_path / "into" / "_x" / "a.jpg").exists()
+
+
+def test_moved_links_lead_where_they_led(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "album").mkdir()
+    for name in ("elsewhere.jpg", "album/moved.jpg"):
+        (tmp_path / name).write_text(name)
+    targets = {
+        "1": "../elsewhere.jpg",
+        "2": "moved.jpg",
+        "3": "2.jpg",
+        "4": tmp_path / "album/1.jpg",
+    }
+    for name, target in targets.items():
+        (tmp_path / "album" / f"{name}.jpg").symlink_to(target)
+    paths = sorted(str(path) for path in Path("album").iterdir())
+    contents = [Path(path).read_text() for path in paths]
+    for order in (paths, paths[::-1]):
+        copy = shutil.copytree("album", "copy", symlinks=True, dirs_exist_ok=True)
+        assert class_folders.move([(path, "cat") for path in order], Path("sorted")) == 5
+        found = [Path("sorted/cat", Path(path).name) for path in paths]
+        assert [path.read_text() for path in found] == contents
+        assert not list(Path("album").iterdir())
+        shutil.rmtree("album")
+        shutil.rmtree("sorted")
+        Path(copy).rename("album")
+
+
+def test_what_cannot_be_moved_is_said_before_anything_is(
+    call: Call, run_folder: Path, album: Path, tmp_path: Path, monkeypatch
+) -> None:
+    into = tmp_path / "sorted"
+    into.mkdir()
+    (into / BASE[1]).write_text("a file")
+    before = sorted(tmp_path.rglob("*"))
+    long = " ".join(["championship"] * 25)
+    refused = {
+        (): f"{into / BASE[1]} is no folder",
+        ("--classes", "a/c", "dog", "a:C"): "the classes 'a/c' and 'a:C' would have one folder",
+        ("--classes", "cat", long): "its name has 324 bytes, and 255 are the most",
+    }
+    for classes, says in refused.items():
+        status, out, error = call(run_folder, album, "--move-into", into, *classes)
+        assert (status, out) == (2, "")
+        assert says in error.splitlines()[-1]
+        assert sorted(tmp_path.rglob("*")) == before
+    # a number behind a name that is taken may be too much
+    name = f"{'a' * 250}.jpg"
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(folder)
+    paths = [str(tmp_path / folder / name) for folder in ("one", "two")]
+    with pytest.raises(ValueError, match="too long for a number behind it"):
+        class_folders.move([(path, "cat") for path in paths], tmp_path / "new")
+    assert all(map(os.path.exists, paths))
+    # root may write anywhere, so that the system's answer is put in
+    for closed in (tmp_path / "one", tmp_path / "two"):
+        monkeypatch.setattr(os, "access", lambda path, mode, no=closed: Path(path) != no)
+        with pytest.raises(ValueError, match=f"no permission to .* {closed}"):
+            class_folders.check(paths[:1], ["two"], tmp_path)
 
 
 def test_other_class_names_and_zero_shot(
