@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from inference import Classifier, answers, class_folders, outputs
+from inference import Classifier, answers, class_folders, outputs, runs
 from inference.answers import Answers
 from inference.listing import list_pictures, read_classes
 from prompting.command_line import Parser
@@ -150,6 +150,19 @@ def _with_classes(classifier: Classifier, names: Sequence[str]) -> Classifier:
     return other
 
 
+def find_pictures(given: argparse.Namespace) -> list[str]:
+    """The pictures that the command line names.
+
+    Raises:
+        InputError: there is none, or a run is given where pictures are expected.
+    """
+    pictures = given.given if given.zero_shot else given.given[1:]
+    for path in filter(runs.is_folder_of_run, pictures):
+        instead = "leave it or --zero-shot out" if given.zero_shot else "give one run alone"
+        raise InputError(f"{path} is the folder of a run, where pictures are expected: {instead}")
+    return list_pictures(pictures)
+
+
 def check_outputs(given: argparse.Namespace) -> None:
     """Refuse, before anything is computed, where answers or pictures could not go.
 
@@ -173,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         InputError: something that was given does not fit; nothing was written or moved.
     """
     given = parse_arguments(arguments)
-    paths = list_pictures(given.given if given.zero_shot else given.given[1:])
+    paths = find_pictures(given)
     check_outputs(given)
     classifier = load(given)
     if given.move_into:

@@ -19,7 +19,7 @@ from prompting.errors import InputError
 from prompting.precision import resolve_precision
 from trainers import PromptTrainer, resume, run_folder
 from trainers.configuration_merge import merge
-from trainers.results import config_items, default_config
+from trainers.results import RESULTS_FILE, config_items, default_config
 from trainers.without_data import build_without_data
 
 NEEDED = {"method": str, "classnames": list, "config": dict, "backbone_name": str}
@@ -53,6 +53,11 @@ def find(given: str | Path) -> Path:
     shared = folder / checkpoints.SHARED_FILE
     newest = checkpoints.locate(folder, None)
     return shared if shared.is_file() and not newest.is_file() else newest
+
+
+def is_folder_of_run(path: str | Path) -> bool:
+    """Whether a training or a test has written into a folder."""
+    return any(Path(path, name).is_file() for name in (run_folder.CONFIG_FILE, RESULTS_FILE))
 
 
 def _holds_prompts(folder: Path) -> bool:

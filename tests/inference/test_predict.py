@@ -149,7 +149,7 @@ def test_answers_take_the_place_of_older_answers_and_of_nothing_else(
     contents = {Path(path): Path(path).read_bytes() for path in (prompts, names, results, picture)}
     for path in contents:
         for flag, kind in (("--csv", "CSV"), ("--json", "JSON")):
-            status, _, error = call(prompts, album, "--classes-file", names, flag, path)
+            status, _, error = call(prompts, picture, "--classes-file", names, flag, path)
             assert (status, error.count("\n")) == (2, 1)
             assert f"{path} is there already and is no {kind} file of answers" in error
     for path, content in contents.items():
@@ -369,6 +369,10 @@ def test_a_mistake_is_a_line_and_status_2(
         (picture, "--zero-shot", "ViT-B/61", "--classes", "a"): "did you mean 'ViT-B/16'",
         (picture, "--zero-shot", "ViT-B/16"): "needs class names",
         (run_folder, picture, "--template", "a {}."): "is for --zero-shot",
+        (run_folder, album, "--zero-shot", "ViT-B/16", "--classes", "a"): (
+            "is the folder of a run, where pictures are expected: leave it or --zero-shot out"
+        ),
+        (run_folder, run_folder): "is the folder of a run, where pictures are expected: give one",
         (tmp_path / "wide.png", "--zero-shot", "ViT-B/16", "--backbone", "x", "--classes", "a"): (
             "leave --backbone out"
         ),
@@ -411,6 +415,34 @@ def test_a_picture_is_listed_once_and_an_order_kept(album: Path, monkeypatch) ->
     assert len(found) == 10
     assert found[0].startswith("barrel/")
     assert found[3:5] == [str(first), "there/is none.jpg"]
+
+
+def test_linked_folders_are_entered_once_and_what_is_left_out_is_said(
+    album: Path, tmp_path: Path, capsys
+) -> None:
+    plain = listing.list_pictures([str(album)])
+    assert capsys.readouterr().err == (
+        f"note: 1 files left out, not pictures by their names: {album / 'readme.txt'}\n"
+    )
+    (album / "ant").rename(tmp_path / "ant")
+    (album / "ant").symlink_to(tmp_path / "ant")
+    (album / "barrel" / "back").symlink_to(album)
+    (album / "barrel" / "again").symlink_to(tmp_path / "ant")
+    for name in ("a.heic", "b.avif", "c.JPE", "d"):
+        (album / "barrel" / name).touch()
+    (tmp_path / "none").mkdir()
+    given = [str(album), str(tmp_path / "ant"), str(tmp_path / "none")]
+    assert listing.list_pictures(given) == plain
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"note: there is no picture in {tmp_path / 'none'}"
+    assert said[1].startswith("note: 5 files left out, not pictures by their names: ")
+    assert said[1].endswith("b.avif and 2 more")
+    for picture in (album / "barrel").glob("*.jpg"):
+        picture.unlink()
+    (album / "barrel" / "again").unlink()
+    (album / "barrel" / "back").unlink()
+    with pytest.raises(ValueError, match=r"looked for .*, and found .*a\.heic, .*b\.avif"):
+        listing.list_pictures([str(album / "barrel")])
 
 
 def test_our_own_bugs_and_interruptions_leave_nothing(
