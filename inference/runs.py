@@ -22,6 +22,8 @@ from trainers.configuration_merge import merge
 from trainers.results import RESULTS_FILE, config_items, default_config
 from trainers.without_data import build_without_data
 
+from . import outputs
+
 NEEDED = {"method": str, "classnames": list, "config": dict, "backbone_name": str}
 
 
@@ -88,6 +90,11 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read, or it does not say so, as published files do not.
     """
+    if path.suffix == checkpoints.SHARED_SUFFIX and outputs.is_features(path):
+        raise InputError(
+            f"{path} holds class features (inference.export --features), which are no prompts: give "
+            "the run's folder, or what inference.export --prompts writes"
+        )
     checkpoint = checkpoints.load(path)
     header = checkpoint.get("header", {})
     if lacking := [key for key, kind in NEEDED.items() if not isinstance(header.get(key), kind)]:

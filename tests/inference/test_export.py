@@ -179,10 +179,12 @@ def test_a_mistake_is_a_line_and_status_2(
     unfinished = shutil.copytree(trained("IVLP"), given / "unfinished")
     (next(unfinished.glob("*/checkpoint")).parent / "resume.pth").write_text("")
     features = onnx.with_name("a.safetensors")
+    export.write_features(Classifier.load(trained("IVLP")), given / "features.safetensors")
     before = sorted(tmp_path.rglob("*"))
     mistakes = {
         (unfinished, "--features", features): "is not finished",
         (given / "damaged.tar", "--features", features): "damaged.tar",
+        (given / "features.safetensors", "--prompts", features): "holds class features",
         (trained("IVLP"), "--features", onnx.parent): "ends in .safetensors",
         (trained("IVLP"), "--features", features, "--classes-file", given / "gap.txt"): "line 2 is",
         (trained("IVLP"), "--features", features, "--classes-file", given / "nothing.txt"): (

@@ -20,7 +20,7 @@ from PIL import Image
 
 import predict
 import train
-from inference import Classifier, class_folders, listing
+from inference import Classifier, class_folders, export, listing
 from prompting import checkpoints
 from tests import tiny_clip
 from tests.trainers.conftest import Run, Trained
@@ -327,6 +327,8 @@ def test_a_mistake_is_a_line_and_status_2(
     Image.fromarray(np.zeros((1, 40_000, 3), np.uint8)).save(tmp_path / "wide.png")
     published = tmp_path / "published.pth.tar"
     torch.save({"state_dict": {"ctx": torch.zeros(4, 128)}, "epoch": 1}, published)
+    features = tmp_path / "features.safetensors"
+    export.write_features(Classifier.load(run_folder), features)
     test_only = run("ZeroshotCLIP", "zero", "--eval-only")
     out = tmp_path / "answers.csv"
     before = sorted(tmp_path.rglob("*"))
@@ -340,6 +342,7 @@ def test_a_mistake_is_a_line_and_status_2(
         (damaged(run_folder, tmp_path, "*.safetensors"), picture): "cannot be read as prompts",
         (picture, picture): "cannot be read (it is neither a zip",
         (published, picture): "does not say of itself: method",
+        (features, picture): "holds class features (inference.export --features), which are no",
         (run_folder,): "expected a run and pictures",
         (run_folder, tmp_path / "empty"): "there is no picture in",
         (run_folder, tmp_path / "none.jpg"): "there is no file or folder",
