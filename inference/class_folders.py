@@ -79,7 +79,7 @@ def _targets(named: Iterable[tuple[str, str]], folder: Path) -> dict[str, Path]:
     taken: set[Path] = set()
     for path, name in named:
         into = folder / folder_name(name)
-        if Path(path).absolute().parent == into.absolute():
+        if os.path.realpath(os.path.dirname(path)) == os.path.realpath(into):
             continue
         target = _free(into / Path(path).name, taken)
         if len(os.fsencode(target.name)) > LONGEST:

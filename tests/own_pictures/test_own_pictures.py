@@ -266,6 +266,7 @@ def test_no_flag_of_another_program_is_advised(
     status, _, said = call(pictures)
     advice = "Choose another output root (OUTPUT in the environment), or move it away"
     assert (status, said) == (2, f"error: {advice}\n")
+    assert "--output-dir" in call(pictures, "--output-dir", "elsewhere")[2]
 
 
 def test_a_refused_training_is_told_in_its_own_words(
