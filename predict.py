@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from inference import Classifier, answers
+from inference import Classifier, answers, class_folders, outputs, runs
 from inference.answers import Answers
 from inference.listing import list_pictures, read_classes
 from prompting.command_line import Parser
@@ -150,21 +150,33 @@ def _with_classes(classifier: Classifier, names: Sequence[str]) -> Classifier:
     return other
 
 
-def check_outputs(given: argparse.Namespace, paths: Sequence[str]) -> None:
+def find_pictures(given: argparse.Namespace) -> list[str]:
+    """The pictures that the command line names.
+
+    Raises:
+        InputError: there is none, or a run is given where pictures are expected.
+    """
+    pictures = given.given if given.zero_shot else given.given[1:]
+    for path in filter(runs.is_folder_of_run, pictures):
+        instead = "leave it or --zero-shot out" if given.zero_shot else "give one run alone"
+        raise InputError(f"{path} is the folder of a run, where pictures are expected: {instead}")
+    return list_pictures(pictures)
+
+
+def check_outputs(given: argparse.Namespace) -> None:
     """Refuse, before anything is computed, where answers or pictures could not go.
 
     Raises:
         InputError: says where, and why.
     """
-    for path in filter(None, (given.csv, given.json)):
-        answers.check_file(path)
-        if path.exists() and any(path.samefile(each) for each in paths if Path(each).exists()):
-            raise InputError(f"{path} is one of the pictures: choose another file for the answers")
+    for path, kind in ((given.csv, outputs.CSV), (given.json, outputs.JSON)):
+        if path:
+            outputs.check_output(path, kind)
     if folder := given.move_into:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--move-into {folder} is no folder")
         # a new folder is made in the one above
-        answers.check_file(folder / "class" if folder.is_dir() else folder.absolute())
+        outputs.check_file(folder / "class" if folder.is_dir() else folder.absolute())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -174,9 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         InputError: something that was given does not fit; nothing was written or moved.
     """
     given = parse_arguments(arguments)
-    paths = list_pictures(given.given if given.zero_shot else given.given[1:])
-    check_outputs(given, paths)
+    paths = find_pictures(given)
+    check_outputs(given)
     classifier = load(given)
+    if given.move_into:
+        class_folders.check(paths, classifier.classes, given.move_into)
     top = min(given.top, len(classifier.classes))
     found = classifier.stream(paths, top, given.batch_size, given.workers, progress=True)
     asked = Answers(found, top, given.min_probability)
@@ -190,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ) from error
         raise
     if given.move_into:
-        moved = answers.move(asked.named, given.move_into)
+        moved = class_folders.move(asked.named, given.move_into)
         print(f"{moved} pictures moved into {given.move_into}", file=sys.stderr)
     for path, reason in asked.unreadable[:REPORTED]:
         print(f"{path} cannot be read: {reason}", file=sys.stderr)

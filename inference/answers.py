@@ -1,12 +1,9 @@
-"""Answers as a table, a CSV or JSON file, and as folders of pictures."""
+"""Answers as a table, and as a CSV or JSON file."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
-import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,8 +14,6 @@ from prompting.errors import InputError
 from prompting.files import write_atomically
 
 from .classifier import Prediction
-
-_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 class Answers:
@@ -95,21 +90,6 @@ class Answers:
         file.write("\n]}\n")
 
 
-def check_file(path: Path) -> None:
-    """Refuse, before anything is computed, a file that could not be written.
-
-    Raises:
-        InputError: says why.
-    """
-    if path.is_dir() or (path.exists() and not path.is_file()):
-        raise InputError(f"{path} is no file: say in which file the answers shall be")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be written: there is no permission to write in {folder}")
-
-
 def write(path: Path, fill: Any) -> None:
     """Have `fill` write a text file, which is there whole or not at all."""
 
@@ -119,29 +99,3 @@ def write(path: Path, fill: Any) -> None:
             fill(file)
 
     write_atomically(path, to_file)
-
-
-def move(named: Iterable[tuple[str, str]], folder: Path) -> int:
-    """Move pictures into a folder for each class; returns how many. Nothing is overwritten: a picture
-    whose name is taken gets a number behind it."""
-    moved = 0
-    for path, name in named:
-        into = folder / folder_name(name)
-        if Path(path).absolute().parent == into.absolute():
-            continue
-        into.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, _free(into / Path(path).name))
-        moved += 1
-    return moved
-
-
-def folder_name(name: str) -> str:
-    """A class name as the name of a folder on any system."""
-    return _NOT_IN_NAMES.sub("_", name).strip(". ") or "_"
-
-
-def _free(path: Path) -> Path:
-    number, free = 2, path
-    while os.path.lexists(free):
-        free, number = path.with_name(f"{path.stem}_{number}{path.suffix}"), number + 1
-    return free

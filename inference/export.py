@@ -27,8 +27,8 @@ from prompting.command_line import Parser
 from prompting.errors import InputError
 from prompting.files import write_atomically
 
-from . import onnx_graph, runs
-from .answers import check_file, write
+from . import onnx_graph, outputs, runs
+from .answers import write
 from .classifier import Classifier
 from .listing import read_classes
 
@@ -40,7 +40,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The command line.
 
     Raises:
-        InputError: an unknown flag, no file to write, or one that could not be written.
+        InputError: an unknown flag, no file to write, or one that could not be written or would take
+            the place of something else.
     """
     parser = Parser(
         prog="python -m inference.export",
@@ -64,11 +65,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     for flag, path in files.items():
         if path.suffix != wanted[flag]:
             raise InputError(f"{flag} is {path}: expected a name that ends in {wanted[flag]}")
-        check_file(path)
     if given.features and given.features == given.prompts:
         raise InputError("--features and --prompts name the same file: give two")
     if given.classes and given.classes_file:
         raise InputError("--classes and --classes-file are both given: keep one of them")
+    if given.onnx:
+        outputs.check_graph(given.onnx)
+    if given.features:
+        outputs.check_output(given.features, outputs.FEATURES)
+    if given.prompts:
+        outputs.check_output(given.prompts, outputs.PROMPTS)
     return given
 
 
@@ -109,7 +115,7 @@ def write_onnx(classifier: Classifier, path: Path) -> tuple[int, onnx_graph.Comp
 
     write_atomically(path, to_file)
     text = json.dumps({**describe(classifier), "opset": found[0]}, indent=1, ensure_ascii=False)
-    write(path.with_suffix(".json"), lambda file: file.write(f"{text}\n"))
+    write(outputs.labels_of(path), lambda file: file.write(f"{text}\n"))
     return found[0], found[1]
 
 
@@ -171,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.onnx:
         opset, comparison = write_onnx(classifier, given.onnx)
         print(f"{given.onnx}: opset {opset}, compared with PyTorch: {_said(comparison)}")
-        print(f"{given.onnx.with_suffix('.json')}: class names and preprocessing")
+        print(f"{outputs.labels_of(given.onnx)}: class names and preprocessing")
     if given.features:
         write_features(classifier, given.features)
         more = " (not all that it knows of them)" if classifier.model.knows_trained_classes else ""

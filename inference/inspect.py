@@ -24,9 +24,10 @@ from prompting.errors import InputError
 from prompting.files import write_atomically
 
 from . import runs
-from .answers import check_file, write
+from .answers import write
 from .charts import STYLE
 from .inspection import Inspection, inspect_run
+from .outputs import check_file
 from .page import as_png, make_page
 from .sections import about, all_sections, cards, classes_table, pictures_table
 

@@ -19,8 +19,10 @@ from prompting.errors import InputError
 from prompting.precision import resolve_precision
 from trainers import PromptTrainer, resume, run_folder
 from trainers.configuration_merge import merge
-from trainers.results import config_items, default_config
+from trainers.results import RESULTS_FILE, config_items, default_config
 from trainers.without_data import build_without_data
+
+from . import outputs
 
 NEEDED = {"method": str, "classnames": list, "config": dict, "backbone_name": str}
 
@@ -55,6 +57,11 @@ def find(given: str | Path) -> Path:
     return shared if shared.is_file() and not newest.is_file() else newest
 
 
+def is_folder_of_run(path: str | Path) -> bool:
+    """Whether a training or a test has written into a folder."""
+    return any(Path(path, name).is_file() for name in (run_folder.CONFIG_FILE, RESULTS_FILE))
+
+
 def _holds_prompts(folder: Path) -> bool:
     names = (checkpoints.SHARED_FILE, resume.RESUME_FILE, checkpoints.NEWEST)
     return folder.is_dir() and any((folder / name).is_file() for name in names)
@@ -83,6 +90,11 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read, or it does not say so, as published files do not.
     """
+    if path.suffix == checkpoints.SHARED_SUFFIX and outputs.is_features(path):
+        raise InputError(
+            f"{path} holds class features (inference.export --features), which are no prompts: give "
+            "the run's folder, or what inference.export --prompts writes"
+        )
     checkpoint = checkpoints.load(path)
     header = checkpoint.get("header", {})
     if lacking := [key for key, kind in NEEDED.items() if not isinstance(header.get(key), kind)]:

@@ -1,9 +1,10 @@
 """The words that learned context vectors are nearest to, by Euclidean distance.
 
-    python interpret_prompts/interpret_prompt.py output/.../prompt_learner/model.pth.tar-50 3
+    python interpret_prompts/interpret_prompt.py RUN TOPK
 
-FILE is a checkpoint of ours or of the published code, TOPK how many words to show for each vector. Most
-of these words mean nothing: what is learned lies far from every word, as the distances show.
+RUN is the folder of a finished training, or a checkpoint of ours or of the published code, TOPK how
+many words to show for each vector. Most of these words mean nothing: what is learned lies far from
+every word, as the distances show.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from inference import runs
 from prompting import checkpoints
 from prompting.backbone import load_clip
 from prompting.errors import InputError
@@ -28,19 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("topk", type=int, metavar="TOPK")
     parser.add_argument("--backbone", default="", help="default: as the file says, or ViT-B/16")
     given = parser.parse_args(arguments)
     if given.topk < 1:
         parser.error(f"TOPK is {given.topk}: expected at least 1")
     try:
-        checkpoint = checkpoints.load(given.file)
+        path = runs.find(given.run) if given.run.is_dir() else given.run
+        checkpoint = checkpoints.load(path)
         state = checkpoint["state_dict"]
         context = context_of(state)
         if context is None:
             names = ", ".join(sorted(state)[:5])
-            raise InputError(f"{given.file} holds no context vectors (ctx), but {names}")
+            raise InputError(f"{path} holds no context vectors (ctx), but {names}")
         header = checkpoint.get("header", {})
         name = given.backbone or header.get("backbone_name") or DEFAULT_BACKBONE
         embeddings = load_clip(str(name)).text.token_embedding.weight.detach()

@@ -29,6 +29,7 @@ from . import steps
 from .planning import BUILTIN_CLIP, Wish, make_plan
 
 SHOTS = 16
+OUTPUT_ROOT = "another output root (OUTPUT in the environment)"
 EPILOG = """environment variables:
   BACKBONE  an OpenAI CLIP by name, or a file, instead of the one chosen for this machine
   PREC      fp32, fp16, amp or bf16, instead of the one measured to be fastest
@@ -83,8 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         _run(parse_arguments(arguments))
-    except (UsageError, RunError) as error:
-        raise InputError(str(error)) from error
+    except (InputError, UsageError, RunError) as error:
+        raise InputError(_with_own_names(str(error))) from error
+
+
+def _with_own_names(message: str) -> str:
+    """What the programs under this one advise, without flags that this one does not have."""
+    for theirs in ("another output root (OUTPUT, --output)", "another --output-dir"):
+        message = message.replace(theirs, OUTPUT_ROOT)
+    return message
 
 
 def _run(given: argparse.Namespace) -> None:

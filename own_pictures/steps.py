@@ -11,12 +11,12 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from datasets import check
+from datasets.folders import read_lines
 from inference import Classifier, export
 from inference.evaluation import Evaluation, evaluate
 from inference.inspect import FOLDER as INSPECTED
 from inference.inspect import write_page
 from inference.inspection import inspect_run
-from inference.listing import read_classes
 from inference.sections import classes_table, percent
 from prompting.errors import InputError
 from protocols.execution.progress import last_progress
@@ -41,9 +41,10 @@ def check_pictures(folder: Path, classes_file: Path | None) -> dict[str, str]:
         raise InputError(f"there is no permission to read {folder}: ask its owner")
     options = {"DATASET.DIR": str(folder)}
     if classes_file:
-        labels = Counter(line.split(maxsplit=1)[0] for line in read_classes(classes_file))
-        if twice := [label for label, count in labels.items() if count > 1]:
-            raise InputError(f"{classes_file} names {twice[0]!r} twice: keep one line")
+        if not read_lines(str(classes_file)):
+            raise InputError(
+                f"{classes_file} holds no class names: write lines LABEL readable name"
+            )
         options["DATASET.CLASSNAMES"] = str(classes_file)
     print(f"Checking the pictures in {folder}", flush=True)
     report = check.check_pictures(str(folder), "", True, options.get("DATASET.CLASSNAMES", ""))
@@ -53,6 +54,11 @@ def check_pictures(folder: Path, classes_file: Path | None) -> dict[str, str]:
         first, *others = report.problems
         more = f" (and {len(others)} more: {' '.join(others)})" if others else ""
         raise InputError(f"{first}{more} {' '.join(report.next_steps)}")
+    if report.counts[0] == "1":
+        raise InputError(
+            f"{folder} holds one class, and a classifier needs two: add a folder with pictures of what "
+            "else there may be"
+        )
     print("{} classes; {} pictures to train, {} to validate, {} to test".format(*report.counts))
     return options
 

@@ -132,6 +132,37 @@ def test_the_command_writes_all_three_and_prints_the_figure(
     assert "labels equal on 8 of 8 pictures, logits within" in out
     assert json.loads((tmp_path / "a.json").read_text())["classes"] == ["zebra", "red fox"]
     assert Classifier.load(files[2]).classes == BASE
+    # and takes the place of its own older files
+    assert call(trained("PromptSRC"), *flags)[0] == 0
+    assert json.loads((tmp_path / "a.json").read_text())["classes"] == BASE
+
+
+def test_nothing_else_is_replaced(call, trained: Trained, tmp_path: Path) -> None:
+    run = shutil.copytree(trained("IVLP"), tmp_path / "run")
+    (own,) = run.glob("*/prompts.safetensors")
+    shared, features = tmp_path / "mine.safetensors", tmp_path / "features.safetensors"
+    export.write_prompts(run, shared)
+    export.write_features(Classifier.load(run), features)
+    graph = tmp_path / "theirs.onnx"
+    graph.write_text("a graph")
+    (tmp_path / "list.json").write_text("[]")
+    contents = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    refused = {
+        ("--features", shared): f"{shared} is there already and is no file of class features",
+        ("--features", own): f"{own} is there already and is no file of class features",
+        ("--prompts", own): f"{own} is there already and is no exported file of prompts",
+        ("--prompts", features): f"{features} is there already and is no exported file of prompts",
+        ("--onnx", run / "results.onnx"): f"{run / 'results.json'} is there already and is no desc",
+        ("--onnx", tmp_path / "list.onnx"): f"{tmp_path / 'list.json'} is there already",
+        ("--onnx", graph): f"{graph} is there already and is no exported graph",
+    }
+    for arguments, says in refused.items():
+        status, out, error = call(run, *arguments)
+        assert (status, out, error.count("\n")) == (2, "", 1), error
+        assert says in error
+        assert error.endswith("would be lost: give another name\n")
+    found = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == contents
 
 
 def test_a_mistake_is_a_line_and_status_2(
@@ -141,18 +172,24 @@ def test_a_mistake_is_a_line_and_status_2(
     for folder in (onnx.parent, given):
         folder.mkdir()
     (given / "gap.txt").write_text("cat\n\ndog\n")
+    (given / "nothing.txt").write_text("")
     (given / "twice.txt").write_text("cat\nCat\n")
     (checkpoint,) = trained("IVLP").glob("*/model.pth.tar-3")
     (given / "damaged.tar").write_bytes(checkpoint.read_bytes()[:-900])
     unfinished = shutil.copytree(trained("IVLP"), given / "unfinished")
     (next(unfinished.glob("*/checkpoint")).parent / "resume.pth").write_text("")
     features = onnx.with_name("a.safetensors")
+    export.write_features(Classifier.load(trained("IVLP")), given / "features.safetensors")
     before = sorted(tmp_path.rglob("*"))
     mistakes = {
         (unfinished, "--features", features): "is not finished",
         (given / "damaged.tar", "--features", features): "damaged.tar",
+        (given / "features.safetensors", "--prompts", features): "holds class features",
         (trained("IVLP"), "--features", onnx.parent): "ends in .safetensors",
         (trained("IVLP"), "--features", features, "--classes-file", given / "gap.txt"): "line 2 is",
+        (trained("IVLP"), "--features", features, "--classes-file", given / "nothing.txt"): (
+            "holds no class names"
+        ),
         (trained("IVLP"), "--features", features, "--classes-file", given / "twice.txt"): (
             "'cat' and 'Cat' are one"
         ),

@@ -20,7 +20,7 @@ from PIL import Image
 
 import predict
 import train
-from inference import Classifier, answers, listing
+from inference import Classifier, class_folders, export, listing
 from prompting import checkpoints
 from tests import tiny_clip
 from tests.trainers.conftest import Run, Trained
@@ -101,7 +101,6 @@ def test_a_run_on_the_built_in_flowers_is_repeated_to_the_label(
     assert [row["name"] for row in found] == [names[label] for label in expected]
     shared = tmp_path / "run" / trainer.checkpoint_name / checkpoints.SHARED_FILE
     alone = shutil.copy(shared, tmp_path / "mine.safetensors")
-    (tmp_path / "list.csv").write_text("older")
     status, *_ = call(alone, *images[:40], "--csv", tmp_path / "list.csv", "--batch-size", "7")
     assert status == 0
     short = rows((tmp_path / "list.csv").read_text())
@@ -139,6 +138,30 @@ def test_json_says_all_and_names_nothing_below_the_least_probability(
     assert sum(not picture["name"] for picture in found["pictures"]) == 4
 
 
+def test_answers_take_the_place_of_older_answers_and_of_nothing_else(
+    call: Call, run_folder: Path, album: Path, tmp_path: Path
+) -> None:
+    (shared,) = run_folder.glob("*/prompts.safetensors")
+    prompts, names = shutil.copy(shared, tmp_path / "mine.safetensors"), tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    results = shutil.copy(next(run_folder.glob("results.json")), tmp_path)
+    picture = next(album.rglob("*/*.jpg"))
+    contents = {Path(path): Path(path).read_bytes() for path in (prompts, names, results, picture)}
+    for path in contents:
+        for flag, kind in (("--csv", "CSV"), ("--json", "JSON")):
+            status, _, error = call(prompts, picture, "--classes-file", names, flag, path)
+            assert (status, error.count("\n")) == (2, 1)
+            assert f"{path} is there already and is no {kind} file of answers" in error
+    for path, content in contents.items():
+        assert path.read_bytes() == content
+    for flag, path in (("--csv", tmp_path / "a.csv"), ("--json", tmp_path / "a.json")):
+        path.touch()
+        for top in ("1", "3"):
+            before = path.stat().st_size
+            assert call(prompts, album, flag, path, "--top", top)[0] == 0
+            assert path.stat().st_size > before
+
+
 def test_named_pictures_move_into_folders_and_nothing_is_overwritten(
     call: Call, run_folder: Path, album: Path, tmp_path: Path
 ) -> None:
@@ -166,10 +189,70 @@ def test_named_pictures_move_into_folders_and_nothing_is_overwritten(
 
 def test_a_class_name_is_no_path(tmp_path: Path) -> None:
     for name in ("../../evil", "a/b", "..", 'c:"d', "e\\f", ""):
-        assert Path(answers.folder_name(name)).name == answers.folder_name(name) != ".."
+        assert Path(class_folders.folder_name(name)).name == class_folders.folder_name(name) != ".."
     (tmp_path / "a.jpg").write_text("a")
-    assert answers.move([(str(tmp_path / "a.jpg"), "../x")], tmp_path / "into") == 1
+    assert class_folders.move([(str(tmp_path / "a.jpg"), "../x")], tmp_path / "into") == 1
     assert (tmp_path / "into" / "_x" / "a.jpg").exists()
+
+
+def test_moved_links_lead_where_they_led(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "album").mkdir()
+    for name in ("elsewhere.jpg", "album/moved.jpg"):
+        (tmp_path / name).write_text(name)
+    targets = {
+        "1": "../elsewhere.jpg",
+        "2": "moved.jpg",
+        "3": "2.jpg",
+        "4": tmp_path / "album/1.jpg",
+    }
+    for name, target in targets.items():
+        (tmp_path / "album" / f"{name}.jpg").symlink_to(target)
+    paths = sorted(str(path) for path in Path("album").iterdir())
+    contents = [Path(path).read_text() for path in paths]
+    for order in (paths, paths[::-1]):
+        copy = shutil.copytree("album", "copy", symlinks=True, dirs_exist_ok=True)
+        assert class_folders.move([(path, "cat") for path in order], Path("sorted")) == 5
+        found = [Path("sorted/cat", Path(path).name) for path in paths]
+        assert [path.read_text() for path in found] == contents
+        assert not list(Path("album").iterdir())
+        shutil.rmtree("album")
+        shutil.rmtree("sorted")
+        Path(copy).rename("album")
+
+
+def test_what_cannot_be_moved_is_said_before_anything_is(
+    call: Call, run_folder: Path, album: Path, tmp_path: Path, monkeypatch
+) -> None:
+    into = tmp_path / "sorted"
+    into.mkdir()
+    (into / BASE[1]).write_text("a file")
+    before = sorted(tmp_path.rglob("*"))
+    long = " ".join(["championship"] * 25)
+    refused = {
+        (): f"{into / BASE[1]} is no folder",
+        ("--classes", "a/c", "dog", "a:C"): "the classes 'a/c' and 'a:C' would have one folder",
+        ("--classes", "cat", long): "its name has 324 bytes, and 255 are the most",
+    }
+    for classes, says in refused.items():
+        status, out, error = call(run_folder, album, "--move-into", into, *classes)
+        assert (status, out) == (2, "")
+        assert says in error.splitlines()[-1]
+        assert sorted(tmp_path.rglob("*")) == before
+    # a number behind a name that is taken may be too much
+    name = f"{'a' * 250}.jpg"
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(folder)
+    paths = [str(tmp_path / folder / name) for folder in ("one", "two")]
+    with pytest.raises(ValueError, match="too long for a number behind it"):
+        class_folders.move([(path, "cat") for path in paths], tmp_path / "new")
+    assert all(map(os.path.exists, paths))
+    # root may write anywhere, so that the system's answer is put in
+    for closed in (tmp_path / "one", tmp_path / "two"):
+        monkeypatch.setattr(os, "access", lambda path, mode, no=closed: Path(path) != no)
+        with pytest.raises(ValueError, match=f"no permission to .* {closed}"):
+            class_folders.check(paths[:1], ["two"], tmp_path)
 
 
 def test_other_class_names_and_zero_shot(
@@ -238,10 +321,14 @@ def test_a_mistake_is_a_line_and_status_2(
     (tmp_path / "file").write_text("")
     (tmp_path / "twice.txt").write_text("cat\nCat\n")
     (tmp_path / "gap.txt").write_text("cat\n\ndog\n")
+    (tmp_path / "nothing.txt").write_text("")
+    (tmp_path / "blank.txt").write_text("\n \n")
     (tmp_path / "latin.txt").write_bytes("caf\u00e9".encode("latin-1"))
     Image.fromarray(np.zeros((1, 40_000, 3), np.uint8)).save(tmp_path / "wide.png")
     published = tmp_path / "published.pth.tar"
     torch.save({"state_dict": {"ctx": torch.zeros(4, 128)}, "epoch": 1}, published)
+    features = tmp_path / "features.safetensors"
+    export.write_features(Classifier.load(run_folder), features)
     test_only = run("ZeroshotCLIP", "zero", "--eval-only")
     out = tmp_path / "answers.csv"
     before = sorted(tmp_path.rglob("*"))
@@ -255,6 +342,7 @@ def test_a_mistake_is_a_line_and_status_2(
         (damaged(run_folder, tmp_path, "*.safetensors"), picture): "cannot be read as prompts",
         (picture, picture): "cannot be read (it is neither a zip",
         (published, picture): "does not say of itself: method",
+        (features, picture): "holds class features (inference.export --features), which are no",
         (run_folder,): "expected a run and pictures",
         (run_folder, tmp_path / "empty"): "there is no picture in",
         (run_folder, tmp_path / "none.jpg"): "there is no file or folder",
@@ -265,12 +353,14 @@ def test_a_mistake_is_a_line_and_status_2(
         (run_folder, picture, "--classes", "cat", "_"): "class name 2 of 2 is empty",
         (run_folder, picture, "--classes-file", tmp_path / "twice.txt"): "'cat' and 'Cat' are one",
         (run_folder, picture, "--classes-file", tmp_path / "gap.txt"): "line 2 is empty",
+        (run_folder, picture, "--classes-file", tmp_path / "nothing.txt"): "holds no class names",
+        (run_folder, picture, "--classes-file", tmp_path / "blank.txt"): "holds no class names",
         (run_folder, picture, "--classes-file", tmp_path / "latin.txt"): "latin.txt",
         (run_folder, picture, "--classes-file", tmp_path / "none.txt"): "none.txt",
         (run_folder, picture, "--classes", "x " * 80): "does not fit into CLIP's 77 tokens",
         (run_folder, picture, "--csv", tmp_path / "no" / "a.csv"): "there is no folder",
         (run_folder, picture, "--csv", tmp_path): "is no file",
-        (run_folder, picture, "--csv", picture): "is one of the pictures",
+        (run_folder, picture, "--csv", picture): "is no CSV file of answers",
         (run_folder, picture, "--move-into", tmp_path / "file"): "is no folder",
         (run_folder, picture, "--csv", out, "--json", out): "are both given",
         (run_folder, picture, "--top", "0"): "--top is 0",
@@ -282,6 +372,10 @@ def test_a_mistake_is_a_line_and_status_2(
         (picture, "--zero-shot", "ViT-B/61", "--classes", "a"): "did you mean 'ViT-B/16'",
         (picture, "--zero-shot", "ViT-B/16"): "needs class names",
         (run_folder, picture, "--template", "a {}."): "is for --zero-shot",
+        (run_folder, album, "--zero-shot", "ViT-B/16", "--classes", "a"): (
+            "is the folder of a run, where pictures are expected: leave it or --zero-shot out"
+        ),
+        (run_folder, run_folder): "is the folder of a run, where pictures are expected: give one",
         (tmp_path / "wide.png", "--zero-shot", "ViT-B/16", "--backbone", "x", "--classes", "a"): (
             "leave --backbone out"
         ),
@@ -324,6 +418,34 @@ def test_a_picture_is_listed_once_and_an_order_kept(album: Path, monkeypatch) ->
     assert len(found) == 10
     assert found[0].startswith("barrel/")
     assert found[3:5] == [str(first), "there/is none.jpg"]
+
+
+def test_linked_folders_are_entered_once_and_what_is_left_out_is_said(
+    album: Path, tmp_path: Path, capsys
+) -> None:
+    plain = listing.list_pictures([str(album)])
+    assert capsys.readouterr().err == (
+        f"note: 1 files left out, not pictures by their names: {album / 'readme.txt'}\n"
+    )
+    (album / "ant").rename(tmp_path / "ant")
+    (album / "ant").symlink_to(tmp_path / "ant")
+    (album / "barrel" / "back").symlink_to(album)
+    (album / "barrel" / "again").symlink_to(tmp_path / "ant")
+    for name in ("a.heic", "b.avif", "c.JPE", "d"):
+        (album / "barrel" / name).touch()
+    (tmp_path / "none").mkdir()
+    given = [str(album), str(tmp_path / "ant"), str(tmp_path / "none")]
+    assert listing.list_pictures(given) == plain
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"note: there is no picture in {tmp_path / 'none'}"
+    assert said[1].startswith("note: 5 files left out, not pictures by their names: ")
+    assert said[1].endswith("b.avif and 2 more")
+    for picture in (album / "barrel").glob("*.jpg"):
+        picture.unlink()
+    (album / "barrel" / "again").unlink()
+    (album / "barrel" / "back").unlink()
+    with pytest.raises(ValueError, match=r"looked for .*, and found .*a\.heic, .*b\.avif"):
+        listing.list_pictures([str(album / "barrel")])
 
 
 def test_our_own_bugs_and_interruptions_leave_nothing(

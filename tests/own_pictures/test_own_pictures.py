@@ -20,7 +20,9 @@ from inference import Classifier
 from own_pictures import __main__ as program
 from own_pictures import machine, steps
 from prompting import measured_precision
+from prompting.errors import InputError
 from prompting.image_encoder import VisionTransformer
+from protocols.execution.single_run import RunError
 from tests import tiny_clip
 from tests.protocols.small import CLASSES, write_pictures
 
@@ -112,6 +114,9 @@ def test_from_a_folder_to_a_classifier(
     assert [
         row for row in map(str.split, again.splitlines()) if row and row[0] in CLASSES
     ] == compared
+    status, _, error = call(pictures, *arguments[1:], "OPTIM.LR", "0.1")
+    assert status == 2
+    assert "another output root (OUTPUT in the environment), or move that folder" in error
 
 
 def test_the_documented_commands_are_those_of_the_program() -> None:
@@ -165,7 +170,8 @@ def test_a_mistake_is_a_line_and_nothing_stays(
     empty.mkdir()
     file.write_text("")
     for name, text in (
-        ("gap", "cat Cat\n\ndog Dog\n"),
+        ("nothing", ""),
+        ("blank", "\n \n"),
         ("twice", "cat Cat\ncat Kitten\n"),
         ("alike", "cat pet\ndog Pet\n"),
         ("word", "cat\n"),
@@ -177,6 +183,8 @@ def test_a_mistake_is_a_line_and_nothing_stays(
     Image.new("RGB", (40_000, 1)).save(wide / "train/cat/0.png")
     few = write_pictures(tmp_path / "few", train_images=1, test_images=1)
     shutil.rmtree(few / "test")
+    one = tmp_path / "one"
+    shutil.copytree(pictures / "train" / "cat", one / "cat")
     bare = tmp_path / "bare"
     (bare / "train" / "cat").mkdir(parents=True)
     mistakes = {
@@ -185,9 +193,11 @@ def test_a_mistake_is_a_line_and_nothing_stays(
         (empty,): "holds no class folders",
         (bare,): "holds no images",
         (few,): "too few to split",
+        (one,): "holds one class, and a classifier needs two",
         (broken,): "1 images cannot be read: train/cat/0.png. Put good copies",
         (wide,): "1 images are too large",
-        (pictures, "--classes-file", tmp_path / "gap.txt"): "line 2 is empty",
+        (pictures, "--classes-file", tmp_path / "nothing.txt"): "holds no class names",
+        (pictures, "--classes-file", tmp_path / "blank.txt"): "holds no class names",
         (pictures, "--classes-file", tmp_path / "twice.txt"): "names 'cat' twice",
         (pictures, "--classes-file", tmp_path / "alike.txt"): "these are one: 'pet' and 'Pet'",
         (pictures, "--classes-file", tmp_path / "word.txt"): "is not of the form LABEL",
@@ -227,6 +237,36 @@ def test_a_mistake_is_a_line_and_nothing_stays(
         status, _, error = call(pictures, *SMALL)
         assert (status, says in error) == (2, True), error
         assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_class_names_are_read_as_train_reads_them(pictures: Path, tmp_path: Path) -> None:
+    """A label ends at the first tab, or at the first space where there is none."""
+    for old, new in (("cat", "red fox"), ("dog", "red deer")):
+        (pictures / "train" / old).rename(pictures / "train" / new)
+    names = tmp_path / "names.txt"
+    names.write_text("red fox\tvulpes vulpes\n\nred deer\tcervus elaphus\n \n")
+    options = steps.check_pictures(pictures, names)
+    assert options == {"DATASET.DIR": str(pictures), "DATASET.CLASSNAMES": str(names)}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RunError("Choose another output root (OUTPUT, --output), or move it away"),
+        InputError("Choose another --output-dir, or move it away"),
+    ],
+)
+def test_no_flag_of_another_program_is_advised(
+    call: Call, pictures: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(program, "make_plan", refuse)
+    status, _, said = call(pictures)
+    advice = "Choose another output root (OUTPUT in the environment), or move it away"
+    assert (status, said) == (2, f"error: {advice}\n")
+    assert "--output-dir" in call(pictures, "--output-dir", "elsewhere")[2]
 
 
 def test_a_refused_training_is_told_in_its_own_words(
