@@ -203,6 +203,41 @@ def _no_metrics(output):
     write(output, 1, said={"metrics": None})
 
 
+def _manifest(part, checkpoint, epochs=0):
+    """A damage: what a run says that it has tested."""
+
+    def damage(output):
+        folder = str(write(output, 1)).replace("train_base", part)
+        manifest = {"checkpoint": checkpoint, "training": {"epochs": epochs}}
+        (Path(folder) / "seed1/manifest.json").write_text(json.dumps(manifest))
+
+    return damage
+
+
+def _tested(path):
+    return {"path": f"/runs/{path}/VLPromptLearner/model.pth.tar-20", "sha256": "0"}
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        _manifest("train_base", None, epochs=20),
+        _manifest("test_new", _tested("base2new/seed1")),
+        _manifest("test_new", _tested("my own weights")),
+    ],
+)
+def test_results_of_the_prompts_that_their_folder_is_named_for_count(tmp_path, whole):
+    whole(tmp_path)
+    assert len(find_results("base2new", tmp_path)) == 2
+
+
+def test_zero_shot_clip_has_no_prompts_to_load(tmp_path):
+    for run in table_runs("base2new", ["ZeroshotCLIP"], ["dtd"]):
+        folder = write_run(tmp_path, run, 50.0)
+        (folder / "manifest.json").write_text(json.dumps({"checkpoint": None}))
+    assert len(find_results("base2new", tmp_path)) == 2
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -222,6 +257,9 @@ def _no_metrics(output):
         (_accuracy("null"), "holds no accuracy"),
         (_no_metrics, "holds no accuracy"),
         (_no_configuration, "no configuration but"),
+        (_manifest("test_new", None), "seed1 holds a test of untrained prompts"),
+        (_manifest("train_base", None), "seed1 holds a test of untrained prompts"),
+        (_manifest("test_new", _tested("base2new/seed2")), "another seed, /runs/base2new/seed2/"),
         (_config(""), "config.yaml holds no mapping"),
         (_config("a: [1"), "config.yaml cannot be read"),
         (_config("\x00"), "config.yaml cannot be read"),
