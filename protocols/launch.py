@@ -33,6 +33,16 @@ VARIABLES = """environment variables:
 A finished run with the same configuration is kept, an unfinished one goes on, and a folder of another
 configuration is refused."""
 WITH_TEACHER = "--with-teacher"
+SET_ELSEWHERE = {
+    "SEED": "SEED or SEEDS (in sweeps --seeds)",
+    "OUTPUT_DIR": "OUTPUT (in sweeps --output)",
+    "DATASET.NAME": "DATASET (in sweeps --datasets)",
+    "DATASET.SUBSAMPLE_CLASSES": "the choice of the script (in sweeps of PROTOCOL)",
+    "TRAINER.NAME": "METHOD (in sweeps --methods)",
+    "TEST.NO_TEST": "the script, since a table is made of tests",
+    "TEST.SPLIT": "the script, since a table is made of the test images",
+}
+"""What tables and their folders are named for: keys that are no KEY VALUE pairs, and what sets them."""
 RUN_SCRIPT = "run.sh"
 
 
@@ -356,8 +366,13 @@ def _given(method: str, script: Script, parsed: Mapping[str, Any]) -> Given:
 
 
 def check_options(options: Sequence[str]) -> None:
-    """Raise UsageError where options are no KEY VALUE pairs."""
+    """Raise UsageError where options are no KEY VALUE pairs, or set what tables are made of."""
     for key in options[::2]:
+        if key in SET_ELSEWHERE:
+            raise UsageError(
+                f"{key} cannot be a KEY VALUE pair here: it is set by {SET_ELSEWHERE[key]}. Leave it "
+                "out; train.py alone takes it"
+            )
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*", key):
             raise UsageError(f"{key!r} is not a configuration key: expected KEY VALUE pairs")
     if len(options) % 2:

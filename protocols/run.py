@@ -86,8 +86,8 @@ def build_executor(given: argparse.Namespace, environment: Environment) -> Execu
     return LocalExecutor(environment, jobs, given.threads, devices)
 
 
-def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
-    """The table that the runs make up."""
+def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> int:
+    """The table that the runs make up; returns the status of the report."""
     from . import report
 
     asked = {
@@ -101,7 +101,7 @@ def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
     if given.config:
         words += ["--config", given.config]
     print()
-    report.main(words)
+    return report.main(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,9 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interruption:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return getattr(interruption, "status", Interrupted.BY_KEYBOARD)
-    if given.report:
-        print_table(given, runs)
-    return 0 if complete else 1
+    reported = print_table(given, runs) if given.report else 0
+    return reported if complete else 1
 
 
 if __name__ == "__main__":

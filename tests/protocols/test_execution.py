@@ -240,6 +240,8 @@ def test_given_weights_give_the_accuracy_of_the_run_that_made_them(environment, 
         (["dtd"], "SEED"),
         (["dtd", "1", "OPTIM.LR"], "has no value"),
         (["dtd", "1", "lr", "1"], "not a configuration key"),
+        (["dtd", "1", "OPTIM.LR", "1", "SEED", "2"], "SEED cannot be a KEY VALUE pair"),
+        (["dtd", "1", "DATASET.SUBSAMPLE_CLASSES", "all"], "set by the choice of the script"),
     ],
 )
 def test_scripts_refuse_bad_arguments(arguments, says, capsys):

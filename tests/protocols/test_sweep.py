@@ -146,6 +146,8 @@ def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
         (["base2new", "--jobs", "0"], "at least 1"),
         (["base2new", "--runs-per-gpu", "0"], "--runs-per-gpu is 0: expected at least 1"),
         (["base2new", "--options", "OPTIM.LR"], "no value"),
+        (["base2new", "--options", "OUTPUT_DIR", "x"], "OUTPUT_DIR cannot be a KEY VALUE pair"),
+        (["base2new", "--options", "TEST.SPLIT", "val"], "TEST.SPLIT cannot be a KEY VALUE pair"),
         (["base2new", "--ray", "nonsense"], "not HOST:PORT"),
         (["base2new", "--ray", "127.0.0.1:9"], "no Ray cluster answers"),
     ],
@@ -154,6 +156,18 @@ def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
     pytest.importorskip("ray") if "--ray" in arguments else None
     assert command.main([*arguments, "--output", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("complete", "reported", "status"), [(True, 0, 0), (True, 2, 2), (False, 0, 1), (False, 2, 1)]
+)
+def test_a_report_that_fails_is_told_by_the_status(
+    complete, reported, status, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(Sweep, "run", lambda self: complete)
+    monkeypatch.setattr("protocols.report.main", lambda words: reported)
+    words = ["--config", "builtin", "--datasets", "builtin", "--output", str(tmp_path), "--report"]
+    assert command.main(["base2new", *words]) == status
 
 
 @pytest.mark.parametrize(
