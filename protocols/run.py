@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from .execution.devices import cuda_devices
 from .execution.interruptions import Interrupted
-from .execution.single_run import THREADS, RunError
+from .execution.single_run import THREADS, RunError, check_start
 from .execution.sweep import Executor, LocalExecutor, Sweep
 from .launch import (
     WITH_TEACHER,
@@ -129,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             on_ray.connect(given.ray)
         if not (given.ray and on_ray.has_gpus()):
             environment = replace(environment, precision=precision_here(given.precision))
-        complete = Sweep(runs, environment, build_executor(given, environment)).run()
+        executor = build_executor(given, environment)
+        check_start(runs, environment, here=not given.ray)
+        complete = Sweep(runs, environment, executor).run()
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

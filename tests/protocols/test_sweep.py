@@ -16,9 +16,11 @@ import pytest
 from prompting import checkpoints
 from protocols import run as command
 from protocols.execution import devices, sweep
+from protocols.execution.single_run import RunError, check_start
 from protocols.execution.sweep import LocalExecutor, Outcome, Sweep, progress
 from protocols.published.runs import Environment, table_runs
 from protocols.published.settings import ROOT
+from tests.protocols.results import write_run
 from tests.protocols.small import OPTIONS, make_environment
 
 METHODS = ("CoOp", "PromptSRC")
@@ -156,6 +158,34 @@ def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
     pytest.importorskip("ray") if "--ray" in arguments else None
     assert command.main([*arguments, "--output", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--options", "OPTIM.LRR", "0.1"], "no option OPTIM.LRR; the nearest is OPTIM.LR"),
+        (["--precision", "fp13"], "PREC is 'fp13': choose one of fp32"),
+        (["--backbone", "ViT-B/61"], "did you mean 'ViT-B/16'?"),
+        (["--data", __file__], f"the data root {__file__} is a file"),
+    ],
+)
+def test_what_would_stop_every_run_starts_none(arguments, says, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sweep, "started", None)
+    words = ["--config", "builtin", "--datasets", "builtin", "--output", str(tmp_path)]
+    assert command.main(["base2new", *words, *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_finished_needs_no_data(tmp_path):
+    environment = Environment(tmp_path / "nowhere", tmp_path)
+    runs = table_runs("base2new", ["CoOp"], ["dtd"], [1])
+    with pytest.raises(RunError, match="no data root"):
+        check_start(runs, environment, here=True)
+    check_start(runs, environment, here=False)
+    for run in runs:
+        write_run(tmp_path, run, 50.0)
+    check_start(runs, environment, here=True)
 
 
 @pytest.mark.parametrize(
