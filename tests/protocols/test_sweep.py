@@ -138,6 +138,16 @@ def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
     assert line == "epoch 3/20, batch 7/9, accuracy 75.0%, 0:01:02 left"
 
 
+def test_what_an_earlier_attempt_said_is_not_shown_again(tmp_path):
+    run, environment = planned()[0], Environment(tmp_path, tmp_path)
+    for said in ("epoch [3/20] batch [7/9]\nerror: one\n", "Loading\nerror: other\n"):
+        with sweep.open_console(run, environment) as console:
+            console.write(said.encode())
+    assert sweep.console_tail(run, environment).split() == ["Loading", "error:", "other"]
+    assert progress(run, environment) == ""
+    assert "error: one" in (tmp_path / run.folder / sweep.CONSOLE).read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
