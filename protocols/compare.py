@@ -21,6 +21,7 @@ from .reporting import asked
 from .reporting.blocks import METRICS, Block, make_blocks
 from .reporting.costs import Cost, costs_of_benchmarks, costs_of_runs
 from .reporting.exports import write_plots, write_report
+from .reporting.missing import notes_on_missing
 from .reporting.page import frame, shown_notes, shown_plot
 from .reporting.pareto import accuracy_against_cost
 from .reporting.results import ReportError
@@ -28,7 +29,7 @@ from .reporting.sources import find_all_results
 from .reporting.statistic import AVERAGE, Statistic
 from .reporting.style import Plot
 from .reporting.summary import select, summarise
-from .reporting.tables import Table, as_text, note_on_ranking, with_spread
+from .reporting.tables import Table, as_text, note_on_ranking, with_spread, without_average
 
 PROTOCOL = "base2new"
 
@@ -61,7 +62,13 @@ def compare(given: argparse.Namespace) -> tuple[Table, list[Plot]]:
     notes = [
         f"base, new and H: of {', '.join(_datasets(statistics))}, ± standard deviation over the seeds",
         "published H: average over the papers' eleven datasets, ViT-B/16",
+        *notes_on_missing(PROTOCOL, results, statistics, selection),
     ]
+    if len(_datasets(statistics)) > 1 and (incomplete := without_average(statistics)):
+        notes.append(
+            f"no average of {', '.join(incomplete)}, since results are missing (--seeds and --datasets "
+            "average those that are there)"
+        )
     if given.benchmarks:
         at_full_size, measured = costs_of_benchmarks(given.benchmarks)
         costs += at_full_size

@@ -23,6 +23,7 @@ from .published.settings import UsageError
 from .reporting import asked
 from .reporting.blocks import make_blocks
 from .reporting.exports import as_csv, as_json, record, write_plots, write_report
+from .reporting.missing import notes_on_missing
 from .reporting.results import ReportError, Result
 from .reporting.sources import find_all_results
 from .reporting.statistic import Statistic, title
@@ -56,11 +57,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is of a protocol: results, the figures made of them, and runs that did not train."""
+    """What there is of a protocol: results, the figures made of them, what of those that were asked for
+    is missing, and runs that did not train."""
 
     protocol: str
     results: list[Result]
     figures: list[Statistic]
+    missing: list[str]
     warnings: list[str]
 
 
@@ -78,7 +81,8 @@ def _find(given: argparse.Namespace) -> list[Found]:
             figures = summarise(protocol, results, selection)
             zero_shot = [r for r in there if methods.is_zero_shot(r.method)]
             problems = warnings(protocol, results, zero_shot)
-            found.append(Found(protocol, results, figures, problems))
+            missing = notes_on_missing(protocol, results, figures, selection)
+            found.append(Found(protocol, results, figures, missing, problems))
     if not found:
         where = ", ".join(map(str, given.output))
         raise ReportError(f"there are no finished runs of any protocol under {where}")
@@ -99,7 +103,7 @@ def make_report(given: argparse.Namespace) -> str:
     tables = []
     for each in found:
         compared = comparison(each.protocol, each.figures, given.spread)
-        notes = [*compared.notes, *(f"warning: {line}" for line in each.warnings)]
+        notes = [*compared.notes, *each.missing, *(f"warning: {line}" for line in each.warnings)]
         tables.append(replace(compared, notes=notes))
         if not given.brief:
             tables += tables_of_series(each.protocol, each.figures, given.spread)
@@ -141,7 +145,7 @@ def _page(given: argparse.Namespace, found: Sequence[Found]) -> str:
                 warnings=each.warnings,
                 plots=plots,
                 blocks=blocks,
-                notes=notes_on_comparison(blocks, each.figures),
+                notes=[*notes_on_comparison(blocks, each.figures), *each.missing],
                 folded=[part for part in folded if part[1] and not given.brief],
             )
         )

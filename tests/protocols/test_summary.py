@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,23 @@ def test_missing_seeds_are_named_and_refused_in_averages(tmp_path, capsys):
         line for line in capsys.readouterr().out.splitlines() if line.startswith("average")
     )
     assert "80.00" in average
+
+
+@pytest.mark.parametrize("more", [[], ["--brief"]])
+def test_what_was_asked_for_and_is_not_there_is_named_under_the_table(tmp_path, more, capsys):
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+    write(tmp_path, 2, dataset="eurosat")
+    write(tmp_path, 1, dataset="eurosat")
+    shutil.rmtree(tmp_path / f"base2new/test_new/eurosat/shots_16/PromptSRC/{CONFIG_NAME}/seed2")
+    asked = ["--methods", "PromptSRC", "CoOp", "--datasets", "dtd", "eurosat", "food101"]
+    words = ["base2new", str(tmp_path), *asked, "--seeds", "1", "2", "7", *more]
+    assert report.main(words) == 0
+    notes = capsys.readouterr().out.splitlines()
+    for note in ("of CoOp", "on food101", "of seed 7", "of PromptSRC on eurosat (new), seed 2"):
+        assert f"no result {note}" in notes
+    assert report.main([*words, "--format", "html"]) == 0
+    assert "no result of CoOp<br>" in capsys.readouterr().out
 
 
 def test_an_unfinished_run_is_missing(tmp_path):
