@@ -32,6 +32,7 @@ from .reporting.summary import select, summarise
 from .reporting.tables import Table, as_text, note_on_ranking, with_spread, without_average
 
 PROTOCOL = "base2new"
+FORMATS = ("text", "markdown", "html")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,10 +42,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    asked.add_arguments(parser)
-    add = parser.add_argument
-    add("--benchmarks", type=Path, help="a CSV file of benchmarks.methods")
-    add("--format", choices=("text", "markdown", "html"), default="text")
+    asked.add_arguments(parser, FORMATS)
+    parser.add_argument("--benchmarks", type=Path, help="a CSV file of benchmarks.methods")
     return parser.parse_args(arguments)
 
 
@@ -129,14 +128,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = parse(arguments)
     try:
+        style = asked.output_format(given, FORMATS)
         table, plots = compare(given)
+        write_report(
+            _as_html(table, plots) if style == "html" else as_text([table], style), given.out
+        )
+        if given.plots:
+            write_plots(given.plots, plots)
     except (UsageError, ReportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    text = _as_html(table, plots) if given.format == "html" else as_text([table], given.format)
-    write_report(text, given.out)
-    if given.plots:
-        write_plots(given.plots, plots)
     return 0
 
 

@@ -1,13 +1,14 @@
 """The table of a protocol, made of the results under an output root.
 
     python -m protocols.report base2new output
-    python -m protocols.report few_shot output --format markdown --out few_shot.md
-    python -m protocols.report all output --format html --out report.html
+    python -m protocols.report few_shot output --out few_shot.md
+    python -m protocols.report all output --out report.html
     python -m protocols.report base2new output --plots plots --baseline ZeroshotCLIP
 
 Published figures stand below ours; the signs behind them say how sure they are, and † that something
 differs from their setting. Averages are refused where results are missing, unless --partial is given.
-Beside folders, CSV files of earlier reports are read; what several have is taken from the first.
+Beside folders, CSV files of earlier reports are read; what several have is taken from the first. The
+name of the file says the format, unless --format does.
 """
 
 from __future__ import annotations
@@ -46,11 +47,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("protocol", metavar="PROTOCOL", help=f"{', '.join(settings.PROTOCOLS)}, or all")
-    asked.add_arguments(parser)
+    asked.add_arguments(parser, FORMATS)
     add("--spread", choices=("deviation", "interval"), default="deviation", help="behind the ±")
     add("--partial", action="store_true", help="average what is there where results are missing")
     add("--brief", action="store_true", help="only the table that compares the methods")
-    add("--format", choices=FORMATS, default="text")
     add("--baseline", default="", help="the series that differences are taken from")
     return parser.parse_args(arguments)
 
@@ -91,14 +91,15 @@ def _find(given: argparse.Namespace) -> list[Found]:
 
 def make_report(given: argparse.Namespace) -> str:
     """The report's text; writes the plots where they were asked for."""
+    style = asked.output_format(given, FORMATS)
     found = _find(given)
     if given.plots:
         drawn = (_plots(given, each) for each in found)
         write_plots(given.plots, (plot for kinds in drawn for plots in kinds for plot in plots))
-    if given.format in ("csv", "json"):
+    if style in ("csv", "json"):
         records = [record(each.protocol, figure) for each in found for figure in each.figures]
-        return as_csv(records) if given.format == "csv" else as_json(records)
-    if given.format == "html":
+        return as_csv(records) if style == "csv" else as_json(records)
+    if style == "html":
         return _page(given, found)
     tables = []
     for each in found:
@@ -108,7 +109,7 @@ def make_report(given: argparse.Namespace) -> str:
         if not given.brief:
             tables += tables_of_series(each.protocol, each.figures, given.spread)
             tables.append(seeds(each.protocol, each.figures))
-    return as_text(tables, given.format)
+    return as_text(tables, style)
 
 
 def _plots(given: argparse.Namespace, found: Found) -> tuple[list[Plot], list[Plot]]:

@@ -87,7 +87,7 @@ def test_a_method_without_an_average_is_named(tmp_path, capsys):
 
 def test_the_page_draws_the_front_of_methods_in_one_ranking(output, tmp_path):
     page = tmp_path / "methods.html"
-    words = [str(output), "--config", "builtin", "--format", "html", "--out", str(page)]
+    words = [str(output), "--config", "builtin", "--out", str(page)]
     assert compare.main([*words, "--plots", str(tmp_path)]) == 0
     text = page.read_text()
     assert text.index("<svg") < text.index("<table")
@@ -111,6 +111,7 @@ def test_the_page_draws_the_front_of_methods_in_one_ranking(output, tmp_path):
         (["--methods", "CoOpp"], "'CoOp'"),
         (["--datasets", "dtd"], "no finished runs"),
         (["--seeds", "1", "1"], "twice"),
+        (["--out", "methods.csv"], "no csv here; name a file of text, markdown, html"),
     ],
 )
 def test_what_is_not_there_is_named(output, words, says, capsys):

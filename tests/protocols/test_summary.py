@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from parse_test_res import main as parse_test_res
-from protocols import report
+from protocols import compare, report
 from protocols.published import methods, settings
 from protocols.published.figures import published
 from protocols.published.runs import table_runs
@@ -326,6 +326,41 @@ def test_formats(tmp_path, capsys):
     assert "| dtd" in text("markdown")
     assert r"\midrule" in text("latex")
     assert "83.37" in text("text")
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [("r.csv", "protocol,"), ("m.html", "<!doctype"), ("r.md", "### "), ("r.tex", "% ")],
+)
+def test_the_name_of_the_file_says_the_format(tmp_path, name, holds, capsys):
+    write(tmp_path, 1)
+    words = ["base2new", str(tmp_path), "--brief", "--out", str(tmp_path / name)]
+    assert report.main(words) == 0
+    assert (tmp_path / name).read_text().startswith(holds)
+    assert report.main([*words, "--format", "json"]) == 0
+    assert json.loads((tmp_path / name).read_text())
+
+
+def test_a_report_does_not_replace_what_it_reads(tmp_path, capsys):
+    write(tmp_path, 1)
+    table = tmp_path / "r.csv"
+    assert report.main(["base2new", str(tmp_path), "--out", str(table)]) == 0
+    before = table.read_text()
+    words = ["base2new", str(table), str(tmp_path), "--format", "text", "--out", str(table)]
+    assert report.main(words) == 2
+    assert "r.csv would replace what is read" in capsys.readouterr().err
+    assert table.read_text() == before
+
+
+@pytest.mark.parametrize("given", [["--plots", "file"], ["--out", "file/x"], ["--out", "."]])
+@pytest.mark.parametrize("command", [["compare"], ["report", "base2new"]], ids=lambda c: c[0])
+def test_where_nothing_can_be_written_is_said(tmp_path, command, given, capsys):
+    write(tmp_path / "output", 1)
+    (tmp_path / "file").touch()
+    name, *words = command
+    main = {"compare": compare.main, "report": report.main}[name]
+    assert main([*words, str(tmp_path / "output"), given[0], str(tmp_path / given[1])]) == 2
+    assert f"{tmp_path / given[1]} cannot be written" in capsys.readouterr().err
 
 
 def test_training_curves_have_a_figure_a_series_and_a_row_a_dataset(tmp_path):
