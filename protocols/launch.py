@@ -388,10 +388,21 @@ def precision_here(wanted: str) -> str:
 
 
 def environment_from(values: Mapping[str, Any]) -> Environment:
-    """What all runs of a call share, by option name; paths are made absolute."""
+    """What all runs of a call share, by option name; paths are made absolute.
+
+    Raises:
+        UsageError: the output root cannot be a folder.
+    """
+    output = Path(values["output"]).absolute()
+    there = next(path for path in (output, *output.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(
+            f"the output root {output} cannot be a folder, since {there} is a file: choose another "
+            "one (OUTPUT, --output)"
+        )
     return Environment(
         data=Path(values["data"]).absolute(),
-        output=Path(values["output"]).absolute(),
+        output=output,
         backbone=values["backbone"],
         precision=values["precision"],
         options=tuple(values["options"]),

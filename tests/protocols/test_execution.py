@@ -24,6 +24,7 @@ from protocols.execution.single_run import (
 )
 from protocols.published import methods, runs
 from protocols.published.runs import Environment
+from protocols.run import main as sweep_command
 from tests.protocols.small import execute, make_environment
 from trainers import pictures
 
@@ -287,6 +288,16 @@ def test_what_there_is_not_is_refused_with_the_nearest(words, says, monkeypatch,
     monkeypatch.setenv("PREC", "fp32")
     assert launch.main(["x.sh", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", [__file__, f"{__file__}/output"])
+def test_an_output_root_that_is_a_file_is_refused(output, monkeypatch, capsys):
+    monkeypatch.setenv("OUTPUT", output)
+    monkeypatch.setenv("PREC", "fp32")
+    assert launch.main(["x.sh", "CoOp", "base2new_train", "dtd", "1"]) == 2
+    assert f"the output root {output} cannot be a folder" in capsys.readouterr().err
+    assert sweep_command(["base2new", "--datasets", "builtin", "--output", output]) == 2
+    assert "cannot be a folder" in capsys.readouterr().err
 
 
 def test_without_arguments_the_methods_and_scripts_are_listed(capsys):
