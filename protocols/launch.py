@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ class Script:
         protocol: the one that they belong to.
         fixed: values of arguments that it does not take.
         options: the argument, by configuration key, that gives the value.
+        trained_by: of a test, the script that trains what it tests.
     """
 
     purpose: str
@@ -94,6 +95,7 @@ class Script:
     protocol: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    trained_by: str = ""
 
     def runs(self, given: Given) -> list[Run]:
         """All runs that the script stands for."""
@@ -173,6 +175,7 @@ SCRIPTS = {
         ("DATASET", "SEED"),
         _base2new_test,
         "base2new",
+        trained_by="base2new_train",
     ),
     "xd_train": Script(
         "train on all classes of the source, 16 shots, and test them",
@@ -185,6 +188,7 @@ SCRIPTS = {
         ("DATASET", "SEED"),
         _xd_test,
         "cross_dataset",
+        trained_by="xd_train",
     ),
     "few_shot": Script(
         "train on all classes with SHOTS images a class, seeds 1 2 3, and test them",
@@ -197,6 +201,7 @@ SCRIPTS = {
         ("DATASET", "CONFIG"),
         _eval,
         "cross_dataset",
+        trained_by="few_shot",
     ),
     "reproduce_base2novel_setting": Script(
         "test the weights in WEIGHTS/base/seedSEED on the base and on the new classes",
@@ -244,7 +249,24 @@ def _own(common: Mapping[str, Script], own: OwnScript) -> Script:
         raise settings.closest("script that others can stand for", own.runs, tuple(common))
     known = common[own.runs]
     fixed = {**known.fixed, **own.fixed}
-    return Script(own.purpose, own.arguments, known.make, known.protocol, fixed, own.options)
+    return replace(
+        known, purpose=own.purpose, arguments=own.arguments, fixed=fixed, options=own.options
+    )
+
+
+def _check_trained(run: Run, script: Script, environment: Environment) -> None:
+    """Raise RunError where the prompts that a run tests are not there."""
+    if not run.source:
+        return
+    folder = environment.output / run.source.folder
+    if not any(folder.glob("*/model*.pth.tar*")):
+        make = SCRIPTS[script.trained_by].make
+        scripts = [name for name, each in scripts_of(run.method).items() if each.make is make]
+        raise RunError(
+            f"{run.method} is not trained on {run.source.dataset}, seed {run.source.seed}: {folder} "
+            f"holds no prompts to test. Train it first, by {' or '.join(scripts)} with the same "
+            "settings"
+        )
 
 
 def _count(text: str) -> int:
@@ -341,9 +363,10 @@ def parse(arguments: Sequence[str]) -> tuple[Script, Given, tuple[str, ...], boo
         parser.add_argument(argument, type=_type(method, script, argument))
     teacher = "first train what the method learns from, where that is another method's run"
     parser.add_argument(WITH_TEACHER, action="store_true", help=teacher)
-    parser.add_argument(
+    pairs = parser.add_argument(
         "options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="further configuration"
     )
+    pairs.required = False  # or it is named where another argument is missing
     # behind the positional arguments it would be taken for a key
     with_teacher = WITH_TEACHER in rest
     given = parser.parse_args([word for word in rest if word != WITH_TEACHER])
@@ -431,6 +454,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planned = script.runs(given)
         environment = environment_from({**_environment_variables(), "options": options})
         for run in planned:
+            _check_trained(run, script, environment)
             if with_teacher and not is_taught(run, environment):
                 run_here(run.teacher, environment)
             run_here(run, environment)
