@@ -5,13 +5,15 @@
     python parse_test_res.py output/evaluation/PromptSRC/CFG --test-log --multi-exp
 
 DIRECTORY holds one sub-folder a seed, with the logs of its runs: the newest log that holds a result
-counts. With --multi-exp it holds one folder an experiment, each with its seeds. Values are read as
-printed, with one decimal; `python -m protocols.report` has them at full precision.
+counts. Runs of several methods, and a run that is there twice, are refused. With --multi-exp it holds
+one folder an experiment, each with its seeds. Values are read as printed, with one decimal;
+`python -m protocols.report` has them at full precision.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import statistics
 import sys
@@ -19,6 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TRAINING_ENDS, TEST_STARTS = "Finish training", "=> result"
+_OF_A_RUN = (
+    re.compile(r"^Loading trainer: (\S+)", re.MULTILINE),
+    re.compile(r"^Loading dataset: (\S+)", re.MULTILINE),
+    re.compile(r"^Setting fixed seed: (\S+)", re.MULTILINE),
+)
+"""What a log says of its method, its dataset and its seed."""
 
 
 class ParseError(ValueError):
@@ -53,6 +61,38 @@ def read_seed(folder: Path, marker: str, keyword: str) -> tuple[Path, float] | N
     return None
 
 
+def results_in(folder: Path, marker: str) -> list[str]:
+    """What the newest log of a folder that holds results prints after the marker, by its keywords."""
+    for log in sorted(folder.glob("log.txt*"), reverse=True):
+        _, found, rest = log.read_text(encoding="utf-8", errors="replace").rpartition(marker)
+        if found and (keywords := re.findall(r"^\* (\S+): \S+%", rest, re.MULTILINE)):
+            return keywords
+    return []
+
+
+def refuse_mixture(logs: Sequence[Path]) -> None:
+    """Refuse logs of several methods, or of one run twice, as far as they tell it.
+
+    Raises:
+        ParseError: names the folders.
+    """
+    told = {}
+    for log in logs:
+        text = log.read_text(encoding="utf-8", errors="replace")
+        told[log] = tuple(match and match[1] for match in (line.search(text) for line in _OF_A_RUN))
+    for earlier, log in itertools.combinations(logs, 2):
+        (method, *_), (other, *_) = told[earlier], told[log]
+        if method and other and method != other:
+            raise ParseError(
+                f"{earlier} is of {method} and {log} of {other}: give the folder of one experiment"
+            )
+        if all(told[log]) and told[log] == told[earlier]:
+            raise ParseError(
+                f"{earlier} and {log} are both of {', '.join(told[log][:2])}, seed {told[log][2]}: "
+                "move one of them away"
+            )
+
+
 def subfolders(directory: Path) -> list[Path]:
     """The folders in a directory, by name.
 
@@ -74,16 +114,23 @@ def summarise(directory: Path, marker: str, keyword: str, ci95: bool) -> float:
     """Print the values of all seeds, their mean and spread; returns the mean.
 
     Raises:
-        ParseError: a seed has no result.
+        ParseError: a seed has no result, or these are not the seeds of one experiment.
     """
     print(f"Directory: {directory}")
     found = {folder: read_seed(folder, marker, keyword) for folder in subfolders(directory)}
+    for folder, result in found.items():
+        if result is None and (there := results_in(folder, marker)):
+            raise ParseError(
+                f"the results in {folder} have no {keyword}: give one of {', '.join(there)} as "
+                "--keyword"
+            )
     if missing := [folder.name for folder, result in found.items() if result is None]:
         raise ParseError(
             f"no {keyword} after {marker!r} in any log of {', '.join(missing)} in {directory}: the run "
             "is unfinished"
             + ("" if marker == TEST_STARTS else ", or a mere test (--test-log reads those)")
         )
+    refuse_mixture([log for log, _ in found.values()])
     values = []
     for log, value in found.values():
         if not 0 <= value <= 100:

@@ -49,6 +49,20 @@ def _ratio(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}g}"
 
 
+def read_rows(path: Path) -> list[Mapping[str, Any]]:
+    """The rows of a file that benchmarks.run wrote.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(path.read_text())["rows"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no file of figures ({error!r}): make one by `python -m benchmarks.run --json`"
+        ) from error
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -56,7 +70,10 @@ def main() -> None:
     parser.add_argument("figures", nargs="+", type=Path, help="files that benchmarks.run wrote")
     parser.add_argument("--csv", type=Path, help="where all rows go as CSV")
     args = parser.parse_args()
-    rows = [row for path in args.figures for row in json.loads(path.read_text())["rows"]]
+    try:
+        rows = [row for path in args.figures for row in read_rows(path)]
+    except ValueError as error:
+        parser.error(str(error))
     if args.csv:
         with args.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")

@@ -21,6 +21,7 @@ from .reporting import asked
 from .reporting.blocks import METRICS, Block, make_blocks
 from .reporting.costs import Cost, costs_of_benchmarks, costs_of_runs
 from .reporting.exports import write_plots, write_report
+from .reporting.missing import notes_on_missing
 from .reporting.page import frame, shown_notes, shown_plot
 from .reporting.pareto import accuracy_against_cost
 from .reporting.results import ReportError
@@ -28,9 +29,10 @@ from .reporting.sources import find_all_results
 from .reporting.statistic import AVERAGE, Statistic
 from .reporting.style import Plot
 from .reporting.summary import select, summarise
-from .reporting.tables import Table, as_text, note_on_ranking, with_spread
+from .reporting.tables import Table, as_text, note_on_ranking, with_spread, without_average
 
 PROTOCOL = "base2new"
+FORMATS = ("text", "markdown", "html")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -40,10 +42,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    asked.add_arguments(parser)
-    add = parser.add_argument
-    add("--benchmarks", type=Path, help="a CSV file of benchmarks.methods")
-    add("--format", choices=("text", "markdown", "html"), default="text")
+    asked.add_arguments(parser, FORMATS)
+    parser.add_argument("--benchmarks", type=Path, help="a CSV file of benchmarks.methods")
     return parser.parse_args(arguments)
 
 
@@ -61,7 +61,13 @@ def compare(given: argparse.Namespace) -> tuple[Table, list[Plot]]:
     notes = [
         f"base, new and H: of {', '.join(_datasets(statistics))}, ± standard deviation over the seeds",
         "published H: average over the papers' eleven datasets, ViT-B/16",
+        *notes_on_missing(PROTOCOL, results, statistics, selection),
     ]
+    if len(_datasets(statistics)) > 1 and (incomplete := without_average(statistics)):
+        notes.append(
+            f"no average of {', '.join(incomplete)}, since results are missing (--seeds and --datasets "
+            "average those that are there)"
+        )
     if given.benchmarks:
         at_full_size, measured = costs_of_benchmarks(given.benchmarks)
         costs += at_full_size
@@ -122,14 +128,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = parse(arguments)
     try:
+        style = asked.output_format(given, FORMATS)
         table, plots = compare(given)
+        write_report(
+            _as_html(table, plots) if style == "html" else as_text([table], style), given.out
+        )
+        if given.plots:
+            write_plots(given.plots, plots)
     except (UsageError, ReportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    text = _as_html(table, plots) if given.format == "html" else as_text([table], given.format)
-    write_report(text, given.out)
-    if given.plots:
-        write_plots(given.plots, plots)
     return 0
 
 

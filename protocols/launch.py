@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,16 @@ VARIABLES = """environment variables:
 A finished run with the same configuration is kept, an unfinished one goes on, and a folder of another
 configuration is refused."""
 WITH_TEACHER = "--with-teacher"
+SET_ELSEWHERE = {
+    "SEED": "SEED or SEEDS (in sweeps --seeds)",
+    "OUTPUT_DIR": "OUTPUT (in sweeps --output)",
+    "DATASET.NAME": "DATASET (in sweeps --datasets)",
+    "DATASET.SUBSAMPLE_CLASSES": "the choice of the script (in sweeps of PROTOCOL)",
+    "TRAINER.NAME": "METHOD (in sweeps --methods)",
+    "TEST.NO_TEST": "the script, since a table is made of tests",
+    "TEST.SPLIT": "the script, since a table is made of the test images",
+}
+"""What tables and their folders are named for: keys that are no KEY VALUE pairs, and what sets them."""
 RUN_SCRIPT = "run.sh"
 
 
@@ -76,6 +86,7 @@ class Script:
         protocol: the one that they belong to.
         fixed: values of arguments that it does not take.
         options: the argument, by configuration key, that gives the value.
+        trained_by: of a test, the script that trains what it tests.
     """
 
     purpose: str
@@ -84,6 +95,7 @@ class Script:
     protocol: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    trained_by: str = ""
 
     def runs(self, given: Given) -> list[Run]:
         """All runs that the script stands for."""
@@ -163,6 +175,7 @@ SCRIPTS = {
         ("DATASET", "SEED"),
         _base2new_test,
         "base2new",
+        trained_by="base2new_train",
     ),
     "xd_train": Script(
         "train on all classes of the source, 16 shots, and test them",
@@ -175,6 +188,7 @@ SCRIPTS = {
         ("DATASET", "SEED"),
         _xd_test,
         "cross_dataset",
+        trained_by="xd_train",
     ),
     "few_shot": Script(
         "train on all classes with SHOTS images a class, seeds 1 2 3, and test them",
@@ -187,6 +201,7 @@ SCRIPTS = {
         ("DATASET", "CONFIG"),
         _eval,
         "cross_dataset",
+        trained_by="few_shot",
     ),
     "reproduce_base2novel_setting": Script(
         "test the weights in WEIGHTS/base/seedSEED on the base and on the new classes",
@@ -234,7 +249,24 @@ def _own(common: Mapping[str, Script], own: OwnScript) -> Script:
         raise settings.closest("script that others can stand for", own.runs, tuple(common))
     known = common[own.runs]
     fixed = {**known.fixed, **own.fixed}
-    return Script(own.purpose, own.arguments, known.make, known.protocol, fixed, own.options)
+    return replace(
+        known, purpose=own.purpose, arguments=own.arguments, fixed=fixed, options=own.options
+    )
+
+
+def _check_trained(run: Run, script: Script, environment: Environment) -> None:
+    """Raise RunError where the prompts that a run tests are not there."""
+    if not run.source:
+        return
+    folder = environment.output / run.source.folder
+    if not any(folder.glob("*/model*.pth.tar*")):
+        make = SCRIPTS[script.trained_by].make
+        scripts = [name for name, each in scripts_of(run.method).items() if each.make is make]
+        raise RunError(
+            f"{run.method} is not trained on {run.source.dataset}, seed {run.source.seed}: {folder} "
+            f"holds no prompts to test. Train it first, by {' or '.join(scripts)} with the same "
+            "settings"
+        )
 
 
 def _count(text: str) -> int:
@@ -331,9 +363,10 @@ def parse(arguments: Sequence[str]) -> tuple[Script, Given, tuple[str, ...], boo
         parser.add_argument(argument, type=_type(method, script, argument))
     teacher = "first train what the method learns from, where that is another method's run"
     parser.add_argument(WITH_TEACHER, action="store_true", help=teacher)
-    parser.add_argument(
+    pairs = parser.add_argument(
         "options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="further configuration"
     )
+    pairs.required = False  # or it is named where another argument is missing
     # behind the positional arguments it would be taken for a key
     with_teacher = WITH_TEACHER in rest
     given = parser.parse_args([word for word in rest if word != WITH_TEACHER])
@@ -356,8 +389,13 @@ def _given(method: str, script: Script, parsed: Mapping[str, Any]) -> Given:
 
 
 def check_options(options: Sequence[str]) -> None:
-    """Raise UsageError where options are no KEY VALUE pairs."""
+    """Raise UsageError where options are no KEY VALUE pairs, or set what tables are made of."""
     for key in options[::2]:
+        if key in SET_ELSEWHERE:
+            raise UsageError(
+                f"{key} cannot be a KEY VALUE pair here: it is set by {SET_ELSEWHERE[key]}. Leave it "
+                "out; train.py alone takes it"
+            )
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*", key):
             raise UsageError(f"{key!r} is not a configuration key: expected KEY VALUE pairs")
     if len(options) % 2:
@@ -373,10 +411,21 @@ def precision_here(wanted: str) -> str:
 
 
 def environment_from(values: Mapping[str, Any]) -> Environment:
-    """What all runs of a call share, by option name; paths are made absolute."""
+    """What all runs of a call share, by option name; paths are made absolute.
+
+    Raises:
+        UsageError: the output root cannot be a folder.
+    """
+    output = Path(values["output"]).absolute()
+    there = next(path for path in (output, *output.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(
+            f"the output root {output} cannot be a folder, since {there} is a file: choose another "
+            "one (OUTPUT, --output)"
+        )
     return Environment(
         data=Path(values["data"]).absolute(),
-        output=Path(values["output"]).absolute(),
+        output=output,
         backbone=values["backbone"],
         precision=values["precision"],
         options=tuple(values["options"]),
@@ -405,6 +454,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planned = script.runs(given)
         environment = environment_from({**_environment_variables(), "options": options})
         for run in planned:
+            _check_trained(run, script, environment)
             if with_teacher and not is_taught(run, environment):
                 run_here(run.teacher, environment)
             run_here(run, environment)

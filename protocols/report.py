@@ -1,13 +1,14 @@
 """The table of a protocol, made of the results under an output root.
 
     python -m protocols.report base2new output
-    python -m protocols.report few_shot output --format markdown --out few_shot.md
-    python -m protocols.report all output --format html --out report.html
+    python -m protocols.report few_shot output --out few_shot.md
+    python -m protocols.report all output --out report.html
     python -m protocols.report base2new output --plots plots --baseline ZeroshotCLIP
 
 Published figures stand below ours; the signs behind them say how sure they are, and † that something
 differs from their setting. Averages are refused where results are missing, unless --partial is given.
-Beside folders, CSV files of earlier reports are read; what several have is taken from the first.
+Beside folders, CSV files of earlier reports are read; what several have is taken from the first. The
+name of the file says the format, unless --format does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .published.settings import UsageError
 from .reporting import asked
 from .reporting.blocks import make_blocks
 from .reporting.exports import as_csv, as_json, record, write_plots, write_report
+from .reporting.missing import notes_on_missing
 from .reporting.results import ReportError, Result
 from .reporting.sources import find_all_results
 from .reporting.statistic import Statistic, title
@@ -45,22 +47,23 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("protocol", metavar="PROTOCOL", help=f"{', '.join(settings.PROTOCOLS)}, or all")
-    asked.add_arguments(parser)
+    asked.add_arguments(parser, FORMATS)
     add("--spread", choices=("deviation", "interval"), default="deviation", help="behind the ±")
     add("--partial", action="store_true", help="average what is there where results are missing")
     add("--brief", action="store_true", help="only the table that compares the methods")
-    add("--format", choices=FORMATS, default="text")
     add("--baseline", default="", help="the series that differences are taken from")
     return parser.parse_args(arguments)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What there is of a protocol: results, the figures made of them, and runs that did not train."""
+    """What there is of a protocol: results, the figures made of them, what of those that were asked for
+    is missing, and runs that did not train."""
 
     protocol: str
     results: list[Result]
     figures: list[Statistic]
+    missing: list[str]
     warnings: list[str]
 
 
@@ -78,7 +81,8 @@ def _find(given: argparse.Namespace) -> list[Found]:
             figures = summarise(protocol, results, selection)
             zero_shot = [r for r in there if methods.is_zero_shot(r.method)]
             problems = warnings(protocol, results, zero_shot)
-            found.append(Found(protocol, results, figures, problems))
+            missing = notes_on_missing(protocol, results, figures, selection)
+            found.append(Found(protocol, results, figures, missing, problems))
     if not found:
         where = ", ".join(map(str, given.output))
         raise ReportError(f"there are no finished runs of any protocol under {where}")
@@ -87,24 +91,25 @@ def _find(given: argparse.Namespace) -> list[Found]:
 
 def make_report(given: argparse.Namespace) -> str:
     """The report's text; writes the plots where they were asked for."""
+    style = asked.output_format(given, FORMATS)
     found = _find(given)
     if given.plots:
         drawn = (_plots(given, each) for each in found)
         write_plots(given.plots, (plot for kinds in drawn for plots in kinds for plot in plots))
-    if given.format in ("csv", "json"):
+    if style in ("csv", "json"):
         records = [record(each.protocol, figure) for each in found for figure in each.figures]
-        return as_csv(records) if given.format == "csv" else as_json(records)
-    if given.format == "html":
+        return as_csv(records) if style == "csv" else as_json(records)
+    if style == "html":
         return _page(given, found)
     tables = []
     for each in found:
         compared = comparison(each.protocol, each.figures, given.spread)
-        notes = [*compared.notes, *(f"warning: {line}" for line in each.warnings)]
+        notes = [*compared.notes, *each.missing, *(f"warning: {line}" for line in each.warnings)]
         tables.append(replace(compared, notes=notes))
         if not given.brief:
             tables += tables_of_series(each.protocol, each.figures, given.spread)
             tables.append(seeds(each.protocol, each.figures))
-    return as_text(tables, given.format)
+    return as_text(tables, style)
 
 
 def _plots(given: argparse.Namespace, found: Found) -> tuple[list[Plot], list[Plot]]:
@@ -141,7 +146,7 @@ def _page(given: argparse.Namespace, found: Sequence[Found]) -> str:
                 warnings=each.warnings,
                 plots=plots,
                 blocks=blocks,
-                notes=notes_on_comparison(blocks, each.figures),
+                notes=[*notes_on_comparison(blocks, each.figures), *each.missing],
                 folded=[part for part in folded if part[1] and not given.brief],
             )
         )

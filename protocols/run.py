@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from .execution.devices import cuda_devices
 from .execution.interruptions import Interrupted
-from .execution.single_run import THREADS, RunError
+from .execution.single_run import THREADS, RunError, check_start
 from .execution.sweep import Executor, LocalExecutor, Sweep
 from .launch import (
     WITH_TEACHER,
@@ -86,8 +86,8 @@ def build_executor(given: argparse.Namespace, environment: Environment) -> Execu
     return LocalExecutor(environment, jobs, given.threads, devices)
 
 
-def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
-    """The table that the runs make up."""
+def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> int:
+    """The table that the runs make up; returns the status of the report."""
     from . import report
 
     asked = {
@@ -101,7 +101,7 @@ def print_table(given: argparse.Namespace, runs: Sequence[Run]) -> None:
     if given.config:
         words += ["--config", given.config]
     print()
-    report.main(words)
+    return report.main(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,16 +129,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             on_ray.connect(given.ray)
         if not (given.ray and on_ray.has_gpus()):
             environment = replace(environment, precision=precision_here(given.precision))
-        complete = Sweep(runs, environment, build_executor(given, environment)).run()
+        executor = build_executor(given, environment)
+        check_start(runs, environment, here=not given.ray)
+        complete = Sweep(runs, environment, executor).run()
     except (UsageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return getattr(interruption, "status", Interrupted.BY_KEYBOARD)
-    if given.report:
-        print_table(given, runs)
-    return 0 if complete else 1
+    reported = print_table(given, runs) if given.report else 0
+    return reported if complete else 1
 
 
 if __name__ == "__main__":

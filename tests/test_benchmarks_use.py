@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from benchmarks import measure, subject, use
+from benchmarks import measure, report, subject, use
 from benchmarks.photographs import write_photographs
 from tests.test_benchmarks import DEEP
 
@@ -44,3 +45,13 @@ def test_the_photographs_are_as_large_as_they_are_said_to_be(tmp_path: Path) -> 
     paths = write_photographs(tmp_path, 2)
     assert [Image.open(path).size for path in paths] == [(500, 375)] * 2
     assert 20_000 < Path(paths[0]).stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("text", ["method,time\n", "[]", "{}"])
+def test_a_file_that_holds_no_figures_is_named(text, tmp_path, monkeypatch, capsys):
+    (tmp_path / "figures").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "figures")])
+    with pytest.raises(SystemExit) as stop:
+        report.main()
+    assert stop.value.code == 2
+    assert f"{tmp_path / 'figures'} is no file of figures" in capsys.readouterr().err

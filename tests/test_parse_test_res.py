@@ -77,6 +77,42 @@ def test_an_unfinished_seed_is_not_left_out_silently(experiment, capsys):
     assert "seed2" in err
 
 
+def test_a_keyword_that_no_result_has_is_told_from_an_unfinished_run(experiment, capsys):
+    for more in ([], ["--test-log"]):
+        status, _, err = output_of(capsys, experiment, "--keyword", "acuracy", *more)
+        assert status == 2
+        assert f"{experiment / 'seed1'} have no acuracy: give one of accuracy, error, macro" in err
+        assert "unfinished" not in err
+
+
+def said(method, dataset, seed):
+    return f"Setting fixed seed: {seed}\nLoading trainer: {method}\nLoading dataset: {dataset}\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (said("PromptSRC", "DTD", 2), "is of CoOp and "),
+        (said("CoOp", "DTD", 1), "are both of CoOp, DTD, seed 1"),
+    ],
+)
+def test_what_are_no_seeds_of_one_experiment_is_refused(other, says, tmp_path, capsys):
+    log(tmp_path / "seed1/log.txt", 80.0, before=said("CoOp", "DTD", 1))
+    log(tmp_path / "seed2/log.txt", 90.0, before=other)
+    status, out, err = output_of(capsys, tmp_path)
+    assert status == 2
+    assert says in err
+    assert str(tmp_path / "seed2/log.txt") in err
+    assert "+-" not in out
+
+
+@pytest.mark.parametrize("other", [said("CoOp", "DTD", 2), said("CoOp", "EuroSAT", 1), ""])
+def test_other_seeds_and_datasets_are_averaged(other, tmp_path, capsys):
+    log(tmp_path / "a/log.txt", 80.0, before=said("CoOp", "DTD", 1))
+    log(tmp_path / "b/log.txt", 90.0, before=other)
+    assert "* accuracy: 85.0%" in output_of(capsys, tmp_path)[1]
+
+
 @pytest.mark.parametrize("value", ["444.4", "-3.0", "nan", "inf", "1e3", "8o.0"])
 def test_what_is_no_percentage_is_refused_by_its_log(value, experiment, capsys):
     log(experiment / "seed2/log.txt", value)

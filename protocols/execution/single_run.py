@@ -76,14 +76,11 @@ def _finished(run: Run, environment: Environment) -> float | None:
     if not path.is_file():
         return None
     results = read_results(path)
+    cfg = configured(run, environment)
     # imported here: they bring torch, which the help texts do not need
     import train
     from trainers.results import differing_keys, plain_config
 
-    try:
-        cfg = train.configure(train.parse_arguments(run.arguments(environment)))
-    except (ValueError, OSError) as error:  # of what the user gave
-        raise RunError(f"{run} cannot be configured: {error}") from error
     if differing := differing_keys(results["config"], plain_config(cfg), train.default_config()):
         raise RunError(
             f"{folder} holds a run with another configuration: {'; '.join(differing)}. Choose "
@@ -97,6 +94,59 @@ def _finished(run: Run, environment: Environment) -> float | None:
         return None
     _refuse_other_inputs(cfg)
     return accuracy_of(results, path)
+
+
+def configured(run: Run, environment: Environment) -> CfgNode:
+    """The configuration of a run.
+
+    Raises:
+        RunError: what was given has no such key, or a value that does not fit.
+    """
+    import train
+
+    try:
+        return train.configure(train.parse_arguments(run.arguments(environment)))
+    except (ValueError, OSError) as error:
+        raise RunError(f"{run} cannot be configured: {error}") from error
+
+
+def check_start(runs: Sequence[Run], environment: Environment, here: bool) -> None:
+    """Refuse what would stop every run alike, before any of them is started.
+
+    Args:
+        runs: of a table.
+        environment: of all of them.
+        here: they run on this machine, whose data, backbone and devices then count.
+
+    Raises:
+        RunError: no run can be configured, or the data root, the precision or the backbone is none.
+    """
+    for run in runs[:1]:
+        configured(run, environment)
+    left = [run for run in runs if not (environment.output / run.folder / RESULTS_FILE).is_file()]
+    for run in left[:1] if here else ():
+        check_data(run, environment)
+        _check_model(run, environment)
+
+
+def _check_model(run: Run, environment: Environment) -> None:
+    """Raise RunError where the precision is none of this machine, or the backbone no name of a CLIP."""
+    import torch
+
+    from prompting.backbone import hub, load_clip, open_clip, openai
+    from prompting.builtin import BUILTIN
+    from prompting.precision import resolve_precision
+
+    name = configured(run, environment).MODEL.BACKBONE.NAME
+    is_known = name in (*openai.NAMES, *BUILTIN) or name.startswith((open_clip.PREFIX, hub.PREFIX))
+    try:
+        if environment.precision:
+            on = "cuda" if torch.cuda.is_available() else "cpu"
+            resolve_precision(environment.precision, torch.device(on))
+        if not is_known and not (ROOT / name).exists():
+            load_clip(name)  # says what there is
+    except ValueError as error:
+        raise RunError(str(error)) from error
 
 
 def _refuse_other_inputs(cfg: CfgNode) -> None:
@@ -174,6 +224,11 @@ def check_data(run: Run, environment: Environment) -> None:
 
     Built-in data are drawn where they are missing, and people's own pictures need no root.
     """
+    if environment.data.exists() and not environment.data.is_dir():
+        raise RunError(
+            f"the data root {environment.data} is a file: give the folder that holds the datasets "
+            "(DATA, --data)"
+        )
     if run.dataset in (*settings.DATASETS, *settings.SHIFTED) and not environment.data.is_dir():
         raise RunError(
             f"{socket.gethostname()} has no data root {environment.data}: give the folder that holds "

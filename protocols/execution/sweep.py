@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from ..published.runs import Environment, Run
 from .interruptions import Interrupted, noted_interruptions
@@ -17,6 +17,7 @@ from .sharing import Sharing
 from .single_run import RunError, finished, started
 
 CONSOLE = "console.txt"
+ANOTHER_ATTEMPT = "---- another attempt ----"
 TAIL = 15
 POLL_SECONDS = 0.5
 PROGRESS_SECONDS = 10
@@ -49,9 +50,8 @@ class Executor(Protocol):
 
 
 def console_tail(run: Run, environment: Environment) -> str:
-    """The last lines that a run printed."""
-    path = environment.output / run.folder / CONSOLE
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    """The last lines that a run's last attempt printed."""
+    lines = _end_of(environment.output / run.folder / CONSOLE).splitlines()
     return "\n".join(f"    {line}" for line in lines[-TAIL:])
 
 
@@ -117,11 +117,16 @@ class LocalExecutor:
         self._running.clear()
 
 
-def open_console(run: Run, environment: Environment):
+@contextmanager
+def open_console(run: Run, environment: Environment) -> Iterator[IO]:
     """The file that takes all that a run prints, errors too; earlier attempts stay in it."""
     path = environment.output / run.folder / CONSOLE
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "ab")
+    with open(path, "ab") as console:
+        if console.tell():
+            console.write(f"{ANOTHER_ATTEMPT}\n".encode())
+            console.flush()
+        yield console
 
 
 class Sweep:
@@ -246,8 +251,9 @@ def progress(run: Run, environment: Environment) -> str:
 
 
 def _end_of(path: Path, size: int = 20_000) -> str:
+    """The end of what the last attempt printed."""
     if not path.is_file():
         return ""
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - size))
-        return file.read().decode(errors="replace")
+        return file.read().decode(errors="replace").rpartition(f"{ANOTHER_ATTEMPT}\n")[2]

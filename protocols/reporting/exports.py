@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .results import ReportError
 from .statistic import Statistic
 
 if TYPE_CHECKING:
@@ -70,18 +72,40 @@ def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_report(text: str, path: Path | None) -> None:
-    """Into a file, or onto the screen."""
+    """Into a file, or onto the screen.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
     if path is None:
         print(text)
-    else:
-        from prompting.files import write_atomically  # brings torch, which the screen does not need
+        return
+    from prompting.files import write_atomically  # brings torch, which the screen does not need
 
+    with _written(path):
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_plots(folder: Path, plots: Iterable[Plot]) -> None:
-    """Each plot as PNG, with the CSV of its numbers beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Each plot as PNG, with the CSV of its numbers beside it.
+
+    Raises:
+        ReportError: the folder is none, or cannot be written into.
+    """
+    with _written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
-        plot.figure.savefig(folder / f"{plot.name}.png", dpi=150)
+        with _written(folder):
+            plot.figure.savefig(folder / f"{plot.name}.png", dpi=150)
         write_report(rows_as_csv(plot.numbers), folder / f"{plot.name}.csv")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Name what cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ReportError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another place"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..published.methods import EVALUATION_FOLDER, FOLDERS, ZERO_SHOT_FOLDER
 from ..records import (
     CONFIG_FILE,
     CURVES_FILE,
+    MANIFEST_FILE,
     RESULTS_FILE,
     RecordError,
     accuracy_of,
@@ -124,6 +126,8 @@ def _read(protocol: str, output: Path, path: Path) -> Result | None:
     )
     shots = 0 if methods.is_zero_shot(named["method"]) else int(named["shots"])
     _check(folder, content, named, classes)
+    if not methods.is_zero_shot(named["method"]):
+        _check_prompts(folder, int(named["seed"]))
     row = ""
     if protocol == "ablation":
         row, named["config"] = methods.ablation_row(named["method"], named["config"])
@@ -263,6 +267,37 @@ def _check(folder: Path, content: dict[str, Any], named: dict[str, Any], classes
                 f"two runs have written into {folder}: config.yaml and {RESULTS_FILE} differ in "
                 f"{'; '.join(differing)}. Move the folder away and run again"
             )
+
+
+def _check_prompts(folder: Path, seed: int) -> None:
+    """Refuse a test of untrained prompts, or of another seed's, where a manifest.json tells of it."""
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        return
+    try:
+        manifest = read(path)
+    except RecordError as error:
+        raise ReportError(str(error)) from error
+    checkpoint = manifest.get("checkpoint", "")
+    if checkpoint is None and not _trained(folder, manifest):
+        raise ReportError(
+            f"{folder} holds a test of untrained prompts: no checkpoint was loaded. Move it away, and "
+            "run the test again with --model-dir"
+        )
+    tested = checkpoint.get("path") if isinstance(checkpoint, dict) else None
+    named = re.fullmatch(r"seed(\d+)", Path(str(tested)).parent.parent.name)
+    if named and int(named[1]) != seed:
+        raise ReportError(
+            f"{folder} is named for seed {seed}, but holds a test of the prompts of another seed, "
+            f"{tested}. Move it away, and test those of seed {seed}"
+        )
+
+
+def _trained(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Whether the run that left a manifest.json has trained, and did not only test."""
+    training = manifest.get("training")
+    epochs = training.get("epochs") if isinstance(training, dict) else 0
+    return bool(epochs) or (folder / CURVES_FILE).is_file()
 
 
 def _differing(old: dict, new: dict) -> list[str]:

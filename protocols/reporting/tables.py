@@ -96,16 +96,19 @@ def notes_on_comparison(blocks: Sequence[Block], statistics: Sequence[Statistic]
         notes.append("H is the harmonic mean of base and new")
     rows = {row.name: row for block in blocks for row in block.rows}
     notes += map(note_on_ranking, (row for row in rows.values() if row.transductive))
-    names = labels(statistics)
-    incomplete = dict.fromkeys(
-        names[f.series] for f in statistics if f.dataset == AVERAGE and f.mean is None and f.missing
-    )
-    if incomplete:
+    if incomplete := without_average(statistics):
         notes.append(
             f"no average of {', '.join(incomplete)}, since results are missing "
             "(--partial averages what is there)"
         )
     return [*notes, *notes_on_published(statistics)]
+
+
+def without_average(statistics: Sequence[Statistic]) -> list[str]:
+    """The names of the series whose average is refused, since results are missing."""
+    names = labels(statistics)
+    refused = (f for f in statistics if f.dataset == AVERAGE and f.mean is None and f.missing)
+    return list(dict.fromkeys(names[f.series] for f in refused))
 
 
 def note_on_ranking(row: Row) -> str:

@@ -67,9 +67,27 @@ def test_the_table_has_a_dash_for_what_nobody_measured(output, capsys):
     assert any("PromptKD saw" in line[0] and "not ranked" in line[0] for line in lines)
 
 
+def test_what_is_missing_of_an_average_is_named(tmp_path, capsys):
+    for run in table_runs("base2new", ["CoOp", "IVLP"], ["builtin_flowers"], config="builtin"):
+        if run.method == "CoOp" or ("train_base" in run.folder and run.seed > 1):
+            write_run(tmp_path, run, 50.0)
+    assert compare.main([str(tmp_path), "--methods", "CoOp", "IVLP", "KgCoOp"]) == 0
+    notes = capsys.readouterr().out.splitlines()
+    assert "no result of KgCoOp" in notes
+    flowers = "builtin_flowers"
+    assert f"no result of IVLP on {flowers}, seed 1; {flowers} (new), seeds 2, 3" in notes
+
+
+def test_a_method_without_an_average_is_named(tmp_path, capsys):
+    for run in table_runs("base2new", ["CoOp"], ["dtd", "eurosat"], [1]):
+        write_run(tmp_path, run, 50.0)
+    assert compare.main([str(tmp_path)]) == 0
+    assert "no average of CoOp, since results are missing" in capsys.readouterr().out
+
+
 def test_the_page_draws_the_front_of_methods_in_one_ranking(output, tmp_path):
     page = tmp_path / "methods.html"
-    words = [str(output), "--config", "builtin", "--format", "html", "--out", str(page)]
+    words = [str(output), "--config", "builtin", "--out", str(page)]
     assert compare.main([*words, "--plots", str(tmp_path)]) == 0
     text = page.read_text()
     assert text.index("<svg") < text.index("<table")
@@ -93,6 +111,7 @@ def test_the_page_draws_the_front_of_methods_in_one_ranking(output, tmp_path):
         (["--methods", "CoOpp"], "'CoOp'"),
         (["--datasets", "dtd"], "no finished runs"),
         (["--seeds", "1", "1"], "twice"),
+        (["--out", "methods.csv"], "no csv here; name a file of text, markdown, html"),
     ],
 )
 def test_what_is_not_there_is_named(output, words, says, capsys):

@@ -24,6 +24,7 @@ from protocols.execution.single_run import (
 )
 from protocols.published import methods, runs
 from protocols.published.runs import Environment
+from protocols.run import main as sweep_command
 from tests.protocols.small import execute, make_environment
 from trainers import named_files, pictures
 
@@ -246,9 +247,11 @@ def test_given_weights_give_the_accuracy_of_the_run_that_made_them(environment, 
     [
         (["dtdd", "1"], "did you mean 'dtd'"),
         (["dtd", "one"], "not a number"),
-        (["dtd"], "SEED"),
+        (["dtd"], "required: SEED\n"),
         (["dtd", "1", "OPTIM.LR"], "has no value"),
         (["dtd", "1", "lr", "1"], "not a configuration key"),
+        (["dtd", "1", "OPTIM.LR", "1", "SEED", "2"], "SEED cannot be a KEY VALUE pair"),
+        (["dtd", "1", "DATASET.SUBSAMPLE_CLASSES", "all"], "set by the choice of the script"),
     ],
 )
 def test_scripts_refuse_bad_arguments(arguments, says, capsys):
@@ -291,6 +294,34 @@ def test_bad_seeds_are_refused(seeds, says, monkeypatch, capsys):
     ],
 )
 def test_what_there_is_not_is_refused_with_the_nearest(words, says, monkeypatch, capsys):
+    monkeypatch.setenv("PREC", "fp32")
+    assert launch.main(["x.sh", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", [__file__, f"{__file__}/output"])
+def test_an_output_root_that_is_a_file_is_refused(output, monkeypatch, capsys):
+    monkeypatch.setenv("OUTPUT", output)
+    monkeypatch.setenv("PREC", "fp32")
+    assert launch.main(["x.sh", "CoOp", "base2new_train", "dtd", "1"]) == 2
+    assert f"the output root {output} cannot be a folder" in capsys.readouterr().err
+    assert sweep_command(["base2new", "--datasets", "builtin", "--output", output]) == 2
+    assert "cannot be a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["PromptSRC", "base2new_test", "dtd", "2"], "trained on dtd, seed 2: "),
+        (["PromptSRC", "base2new_test", "dtd", "2"], "Train it first, by base2new_train with"),
+        (["PromptSRC", "xd_test", "dtd", "1"], "trained on imagenet, seed 1: "),
+        (["MMRL", "cross_datasets_test", "dtd"], "by xd_train or cross_datasets_train with"),
+        (["CoOp", "eval", "dtd", "vit_b16_ep50"], "by few_shot or main with"),
+    ],
+)
+def test_a_test_before_its_training_names_the_script(words, says, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(single_run, "started", None)
+    monkeypatch.setenv("OUTPUT", str(tmp_path))
     monkeypatch.setenv("PREC", "fp32")
     assert launch.main(["x.sh", *words]) == 2
     assert says in capsys.readouterr().err

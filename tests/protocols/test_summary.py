@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from parse_test_res import main as parse_test_res
-from protocols import report
+from protocols import compare, report
 from protocols.published import methods, settings
 from protocols.published.figures import published
 from protocols.published.runs import table_runs
@@ -137,6 +138,23 @@ def test_missing_seeds_are_named_and_refused_in_averages(tmp_path, capsys):
     assert "80.00" in average
 
 
+@pytest.mark.parametrize("more", [[], ["--brief"]])
+def test_what_was_asked_for_and_is_not_there_is_named_under_the_table(tmp_path, more, capsys):
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+    write(tmp_path, 2, dataset="eurosat")
+    write(tmp_path, 1, dataset="eurosat")
+    shutil.rmtree(tmp_path / f"base2new/test_new/eurosat/shots_16/PromptSRC/{CONFIG_NAME}/seed2")
+    asked = ["--methods", "PromptSRC", "CoOp", "--datasets", "dtd", "eurosat", "food101"]
+    words = ["base2new", str(tmp_path), *asked, "--seeds", "1", "2", "7", *more]
+    assert report.main(words) == 0
+    notes = capsys.readouterr().out.splitlines()
+    for note in ("of CoOp", "on food101", "of seed 7", "of PromptSRC on eurosat (new), seed 2"):
+        assert f"no result {note}" in notes
+    assert report.main([*words, "--format", "html"]) == 0
+    assert "no result of CoOp<br>" in capsys.readouterr().out
+
+
 def test_an_unfinished_run_is_missing(tmp_path):
     folder = write(tmp_path, 1)
     (folder / "seed1/VLPromptLearner").mkdir()
@@ -203,6 +221,41 @@ def _no_metrics(output):
     write(output, 1, said={"metrics": None})
 
 
+def _manifest(part, checkpoint, epochs=0):
+    """A damage: what a run says that it has tested."""
+
+    def damage(output):
+        folder = str(write(output, 1)).replace("train_base", part)
+        manifest = {"checkpoint": checkpoint, "training": {"epochs": epochs}}
+        (Path(folder) / "seed1/manifest.json").write_text(json.dumps(manifest))
+
+    return damage
+
+
+def _tested(path):
+    return {"path": f"/runs/{path}/VLPromptLearner/model.pth.tar-20", "sha256": "0"}
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        _manifest("train_base", None, epochs=20),
+        _manifest("test_new", _tested("base2new/seed1")),
+        _manifest("test_new", _tested("my own weights")),
+    ],
+)
+def test_results_of_the_prompts_that_their_folder_is_named_for_count(tmp_path, whole):
+    whole(tmp_path)
+    assert len(find_results("base2new", tmp_path)) == 2
+
+
+def test_zero_shot_clip_has_no_prompts_to_load(tmp_path):
+    for run in table_runs("base2new", ["ZeroshotCLIP"], ["dtd"]):
+        folder = write_run(tmp_path, run, 50.0)
+        (folder / "manifest.json").write_text(json.dumps({"checkpoint": None}))
+    assert len(find_results("base2new", tmp_path)) == 2
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -222,6 +275,9 @@ def _no_metrics(output):
         (_accuracy("null"), "holds no accuracy"),
         (_no_metrics, "holds no accuracy"),
         (_no_configuration, "no configuration but"),
+        (_manifest("test_new", None), "seed1 holds a test of untrained prompts"),
+        (_manifest("train_base", None), "seed1 holds a test of untrained prompts"),
+        (_manifest("test_new", _tested("base2new/seed2")), "another seed, /runs/base2new/seed2/"),
         (_config(""), "config.yaml holds no mapping"),
         (_config("a: [1"), "config.yaml cannot be read"),
         (_config("\x00"), "config.yaml cannot be read"),
@@ -270,6 +326,41 @@ def test_formats(tmp_path, capsys):
     assert "| dtd" in text("markdown")
     assert r"\midrule" in text("latex")
     assert "83.37" in text("text")
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [("r.csv", "protocol,"), ("m.html", "<!doctype"), ("r.md", "### "), ("r.tex", "% ")],
+)
+def test_the_name_of_the_file_says_the_format(tmp_path, name, holds, capsys):
+    write(tmp_path, 1)
+    words = ["base2new", str(tmp_path), "--brief", "--out", str(tmp_path / name)]
+    assert report.main(words) == 0
+    assert (tmp_path / name).read_text().startswith(holds)
+    assert report.main([*words, "--format", "json"]) == 0
+    assert json.loads((tmp_path / name).read_text())
+
+
+def test_a_report_does_not_replace_what_it_reads(tmp_path, capsys):
+    write(tmp_path, 1)
+    table = tmp_path / "r.csv"
+    assert report.main(["base2new", str(tmp_path), "--out", str(table)]) == 0
+    before = table.read_text()
+    words = ["base2new", str(table), str(tmp_path), "--format", "text", "--out", str(table)]
+    assert report.main(words) == 2
+    assert "r.csv would replace what is read" in capsys.readouterr().err
+    assert table.read_text() == before
+
+
+@pytest.mark.parametrize("given", [["--plots", "file"], ["--out", "file/x"], ["--out", "."]])
+@pytest.mark.parametrize("command", [["compare"], ["report", "base2new"]], ids=lambda c: c[0])
+def test_where_nothing_can_be_written_is_said(tmp_path, command, given, capsys):
+    write(tmp_path / "output", 1)
+    (tmp_path / "file").touch()
+    name, *words = command
+    main = {"compare": compare.main, "report": report.main}[name]
+    assert main([*words, str(tmp_path / "output"), given[0], str(tmp_path / given[1])]) == 2
+    assert f"{tmp_path / given[1]} cannot be written" in capsys.readouterr().err
 
 
 def test_training_curves_have_a_figure_a_series_and_a_row_a_dataset(tmp_path):

@@ -16,9 +16,11 @@ import pytest
 from prompting import checkpoints
 from protocols import run as command
 from protocols.execution import devices, sweep
+from protocols.execution.single_run import RunError, check_start
 from protocols.execution.sweep import LocalExecutor, Outcome, Sweep, progress
 from protocols.published.runs import Environment, table_runs
 from protocols.published.settings import ROOT
+from tests.protocols.results import write_run
 from tests.protocols.small import OPTIONS, make_environment
 
 METHODS = ("CoOp", "PromptSRC")
@@ -136,6 +138,16 @@ def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
     assert line == "epoch 3/20, batch 7/9, accuracy 75.0%, 0:01:02 left"
 
 
+def test_what_an_earlier_attempt_said_is_not_shown_again(tmp_path):
+    run, environment = planned()[0], Environment(tmp_path, tmp_path)
+    for said in ("epoch [3/20] batch [7/9]\nerror: one\n", "Loading\nerror: other\n"):
+        with sweep.open_console(run, environment) as console:
+            console.write(said.encode())
+    assert sweep.console_tail(run, environment).split() == ["Loading", "error:", "other"]
+    assert progress(run, environment) == ""
+    assert "error: one" in (tmp_path / run.folder / sweep.CONSOLE).read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -146,6 +158,8 @@ def test_progress_reads_the_end_of_what_a_run_prints(tmp_path):
         (["base2new", "--jobs", "0"], "at least 1"),
         (["base2new", "--runs-per-gpu", "0"], "--runs-per-gpu is 0: expected at least 1"),
         (["base2new", "--options", "OPTIM.LR"], "no value"),
+        (["base2new", "--options", "OUTPUT_DIR", "x"], "OUTPUT_DIR cannot be a KEY VALUE pair"),
+        (["base2new", "--options", "TEST.SPLIT", "val"], "TEST.SPLIT cannot be a KEY VALUE pair"),
         (["base2new", "--ray", "nonsense"], "not HOST:PORT"),
         (["base2new", "--ray", "127.0.0.1:9"], "no Ray cluster answers"),
     ],
@@ -154,6 +168,46 @@ def test_bad_sweeps_are_refused(arguments, says, capsys, tmp_path):
     pytest.importorskip("ray") if "--ray" in arguments else None
     assert command.main([*arguments, "--output", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--options", "OPTIM.LRR", "0.1"], "no option OPTIM.LRR; the nearest is OPTIM.LR"),
+        (["--precision", "fp13"], "PREC is 'fp13': choose one of fp32"),
+        (["--backbone", "ViT-B/61"], "did you mean 'ViT-B/16'?"),
+        (["--data", __file__], f"the data root {__file__} is a file"),
+    ],
+)
+def test_what_would_stop_every_run_starts_none(arguments, says, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sweep, "started", None)
+    words = ["--config", "builtin", "--datasets", "builtin", "--output", str(tmp_path)]
+    assert command.main(["base2new", *words, *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_finished_needs_no_data(tmp_path):
+    environment = Environment(tmp_path / "nowhere", tmp_path)
+    runs = table_runs("base2new", ["CoOp"], ["dtd"], [1])
+    with pytest.raises(RunError, match="no data root"):
+        check_start(runs, environment, here=True)
+    check_start(runs, environment, here=False)
+    for run in runs:
+        write_run(tmp_path, run, 50.0)
+    check_start(runs, environment, here=True)
+
+
+@pytest.mark.parametrize(
+    ("complete", "reported", "status"), [(True, 0, 0), (True, 2, 2), (False, 0, 1), (False, 2, 1)]
+)
+def test_a_report_that_fails_is_told_by_the_status(
+    complete, reported, status, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(Sweep, "run", lambda self: complete)
+    monkeypatch.setattr("protocols.report.main", lambda words: reported)
+    words = ["--config", "builtin", "--datasets", "builtin", "--output", str(tmp_path), "--report"]
+    assert command.main(["base2new", *words]) == status
 
 
 @pytest.mark.parametrize(
