@@ -59,6 +59,9 @@ def ended(run: Run, environment: Environment, status: int) -> Outcome:
     """The outcome of a process that has ended with a status."""
     if status:
         tail = console_tail(run, environment)
+        if status < 0:  # it could not say why; the last line is what the summary shows
+            killed = f"train.py was killed by signal {-status}, as for lack of memory"
+            return Outcome(problem=f"its last lines:\n{tail}\n    {killed}")
         return Outcome(problem=f"train.py ended with status {status}; its last lines:\n{tail}")
     try:
         accuracy = finished(run, environment)
@@ -215,7 +218,7 @@ class Sweep:
             else:
                 self.executor.submit(run)
                 self._running.add(run)
-        except RunError as error:
+        except (RunError, OSError) as error:  # of this run's folder alone
             self._settle(run, Outcome(problem=str(error)))
 
     def _settle(self, run: Run, outcome: Outcome) -> None:

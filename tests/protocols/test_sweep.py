@@ -75,6 +75,33 @@ def test_a_failure_stops_only_what_depends_on_it(tmp_path, capsys):
     assert "2 of 4 runs have no result" in capsys.readouterr().out
 
 
+def test_a_folder_that_cannot_be_made_stops_no_other_run(tmp_path):
+    runs = planned()
+    environment = Environment(tmp_path, tmp_path)
+    (tmp_path / runs[0].folder).parent.mkdir(parents=True)
+    (tmp_path / runs[0].folder).write_text("a file")
+
+    class Making(Pretend):
+        def submit(self, run):
+            with sweep.open_console(run, environment):
+                super().submit(run)
+
+    swept = Sweep(runs, environment, Making())
+    assert not swept.run()
+    problems = {run.folder: outcome.problem for run, outcome in swept.outcomes.items()}
+    assert "exists" in problems[runs[0].folder]
+    assert [bool(problems[run.folder]) for run in runs] == [run.method == "CoOp" for run in runs]
+
+
+def test_what_killed_a_run_is_said_last(tmp_path):
+    (run, *_), environment = planned(), Environment(tmp_path, tmp_path)
+    with sweep.open_console(run, environment) as console:
+        console.write(b"epoch [2/3] eta 0:00:02\n")
+    assert sweep.ended(run, environment, -9).problem.splitlines()[-1].strip() == (
+        "train.py was killed by signal 9, as for lack of memory"
+    )
+
+
 @pytest.mark.slow
 def test_a_failed_run_is_reported_with_its_last_lines(tmp_path, capsys):
     environment = make_environment(tmp_path, ("OPTIM.LR", "1e30", "OPTIM.WARMUP_EPOCH", "0"))
