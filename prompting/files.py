@@ -31,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise InputError(
-            f"{path} is there and is no regular file, which could be replaced: give another name"
+            f"{path} cannot be written: what is there is no regular file. Give another name"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary: Path | None = None

@@ -80,10 +80,15 @@ def write_report(text: str, path: Path | None) -> None:
     if path is None:
         print(text)
         return
-    from prompting.files import write_atomically  # brings torch, which the screen does not need
+    # they bring torch, which the screen does not need
+    from prompting.errors import InputError
+    from prompting.files import write_atomically
 
-    with _written(path):
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    try:
+        with _written(path):
+            write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except InputError as error:
+        raise ReportError(str(error)) from error
 
 
 def write_plots(folder: Path, plots: Iterable[Plot]) -> None:

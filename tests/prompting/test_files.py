@@ -78,6 +78,8 @@ def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe is there and is no regular file"):
+    with pytest.raises(
+        InputError, match="pipe cannot be written: what is there is no regular file"
+    ):
         write_atomically(tmp_path / "pipe", lambda path: path.write_text("x"))
     assert (tmp_path / "pipe").is_fifo()
