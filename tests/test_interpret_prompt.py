@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from interpret_prompts.interpret_prompt import main
 from prompting.backbone import load_clip
 from prompting.learner import word_vectors
 
@@ -34,19 +35,18 @@ def test_the_words_of_a_context_are_the_nearest_to_it(tmp_path):
     ]
 
 
-def test_the_checkpoint_of_a_run_is_found_in_its_folder(tmp_path):
+def test_the_checkpoint_of_a_run_is_found_in_its_folder(tmp_path, capsys):
     clip = load_clip("builtin-vit-small")
     prompts = tmp_path / "run" / "prompt_learner"
     prompts.mkdir(parents=True)
     for name, words in (("model.pth.tar-1", "a photo of"), ("model.pth.tar-2", "the photo of")):
         torch.save({"state_dict": {"ctx": word_vectors(clip, words, 3)}}, prompts / name)
     (prompts / "checkpoint").write_text("model.pth.tar-2\n")
-    found = interpret(tmp_path / "run", 1, "--backbone", "builtin-vit-small")
-    assert found.returncode == 0, found.stderr
-    assert [line.split()[1] for line in found.stdout.splitlines()] == ["the", "photo", "of"]
-    found = interpret(tmp_path, 1)
-    assert found.returncode == 2
-    assert found.stderr.startswith(f"error: {tmp_path} is not the folder of a run")
+    assert main([str(tmp_path / "run"), "1", "--backbone", "builtin-vit-small"]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in found] == ["the", "photo", "of"]
+    assert main([str(tmp_path), "1"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} is not the folder of a run")
 
 
 def test_what_holds_no_context_is_named(tmp_path):
