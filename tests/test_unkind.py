@@ -51,7 +51,7 @@ def try_kind(kind: Kind, world: World, folder: Path, count: int, seed: int = 1) 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_nothing_is_raw_or_silent(kind: str, world: World, tmp_path: Path) -> None:
     whole_runs = isinstance(KINDS[kind], (Kills, Disk, Signals))
-    tally = try_kind(KINDS[kind], world, tmp_path, count=4 if whole_runs else 40)
+    tally = try_kind(KINDS[kind], world, tmp_path, count=3 if whole_runs else 15)
     assert not tally.bad
     assert tally.times >= 3
 
