@@ -74,7 +74,7 @@ from prompting.errors import InputError
 from prompting.tensors import lacks_memory
 from trainers import run_folder
 from trainers.configuration_merge import merge
-from trainers.results import used_nodes
+from trainers.results import node_of, used_nodes
 
 gc.freeze()
 gc.enable()
@@ -209,12 +209,7 @@ def _check_flags(arguments: argparse.Namespace) -> None:
 def _unread(cfg: CfgNode, pairs: Sequence[str]) -> list[str]:
     """Keys of KEY VALUE pairs that belong to other methods than the one that runs."""
     used = used_nodes(cfg.TRAINER.NAME)
-    parts = [key.split(".") for key in pairs[::2]]
-    return [
-        ".".join(part)
-        for part in parts
-        if used and part[0] == "TRAINER" and len(part) > 2 and part[1] not in used
-    ]
+    return [key for key in pairs[::2] if used and (node := node_of(key)) and node not in used]
 
 
 def _check_name(option: str, name: str, known: Collection[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -26,16 +25,12 @@ except ImportError:  # on Windows
 from prompting.files import write_atomically
 
 from . import pictures
+from .named_files import file_digest
 from .results import used_config
 
 MANIFEST_FILE = "manifest.json"
 _PACKAGES = ("torchvision", "clip-anytorch", "numpy", "pillow", "yacs", "dassl-engine")
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from .results import config_items
@@ -30,11 +31,16 @@ def changed_files(recorded: Mapping[str, str], present: Mapping[str, str]) -> li
     return [name for name, digest in recorded.items() if present.get(name, digest) != digest]
 
 
-@cache
-def _digest(path: str, size: int, modified: int) -> str:
-    """Of a file as it was then, read once for all runs of a sweep."""
+def file_digest(path: str | Path) -> str:
+    """sha256 of a file."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for block in iter(partial(file.read, 1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+@cache
+def _digest(path: str, size: int, modified: int) -> str:
+    """`file_digest` of a file as it was then, read once for all runs of a sweep."""
+    return file_digest(path)

@@ -98,7 +98,7 @@ def differing_keys(
         f"{key} was {was!r} and is {now!r}"
         for key in sorted(old.keys() | new.keys())
         if (was := old.get(key, known.get(key))) != (now := new.get(key, known.get(key)))
-        and (_node(key) is None or not used or _node(key) in used)
+        and (node_of(key) is None or not used or node_of(key) in used)
     ]
 
 
@@ -110,7 +110,7 @@ def used_nodes(trainer: str | None) -> tuple[str, ...] | None:
     return nodes and tuple(nodes())
 
 
-def _node(key: str) -> str | None:
+def node_of(key: str) -> str | None:
     """COOP for TRAINER.COOP.N_CTX; None for what belongs to no method."""
     first, *rest = key.split(".")
     return rest[0] if first == "TRAINER" and len(rest) > 1 else None

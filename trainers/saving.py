@@ -18,7 +18,7 @@ from prompting.prompted_clip import PromptedCLIP
 from prompting.tensors import in_short
 
 from . import resume, run_folder
-from .results import used_config
+from .results import config_items, used_config
 
 
 class SavedTraining(TrainerX):
@@ -173,9 +173,9 @@ class SavedTraining(TrainerX):
 
     def _refuse_other_halves(self, path: Path, header: Mapping[str, Any]) -> None:
         """With more or fewer classes than in training, the halves of a dataset are others."""
-        half = header.get("config")
-        for key in ("DATASET", "SUBSAMPLE_CLASSES"):
-            half = half.get(key) if isinstance(half, Mapping) else None
+        config = header.get("config")
+        made_with = dict(config_items(config)) if isinstance(config, Mapping) else {}
+        half = made_with.get("DATASET.SUBSAMPLE_CLASSES")
         asked = self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
         trained = () if half != "base" or self.training_classes else header["classnames"]
         seen = sorted(set(trained) & set(self.model.names)) if asked == "new" else []

@@ -168,7 +168,7 @@ def _refuse_other_inputs(cfg: CfgNode) -> None:
 
 def _same_prompts(run: Run, environment: Environment, folder: Path) -> bool:
     """Whether the prompts that a finished test loaded are those that it would load now."""
-    from trainers.manifest import file_digest
+    from trainers.named_files import file_digest
 
     model_dir = run.model_dir(environment)
     if model_dir is None:

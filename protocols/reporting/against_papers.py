@@ -14,7 +14,8 @@ from ..published.figures import Published, published
 from .results import Result
 from .statistic import AVERAGE, Statistic
 
-_COMPARED = ("TRAINER.", "OPTIM.", "DATALOADER.TRAIN_X.", "TEST.FINAL_MODEL")
+COMPARED = ("TRAINER.", "OPTIM.", "DATALOADER.TRAIN_X.", "TEST.FINAL_MODEL")
+"""How keys begin in which a run may differ from its method's published setting."""
 _APART = (".PREC", ".MAX_EPOCH")
 
 
@@ -104,7 +105,7 @@ def _other_options(protocol: str, result: Result) -> Iterator[str]:
     """What a method learns with that is not as the papers fix it; epochs and precision apart."""
     for key, usual in _options(protocol, result).items():
         own = result.value(key)
-        counts = key.startswith(_COMPARED) and not key.endswith(_APART)
+        counts = key.startswith(COMPARED) and not key.endswith(_APART)
         if counts and own is not None and _value(own) != _value(usual):
             yield f"{key} {own} (published: {usual})"
 

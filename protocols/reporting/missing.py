@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..published import methods
 from .results import Result
-from .statistic import AVERAGE, Statistic, labels
+from .statistic import AVERAGE, Statistic, labels, rows_of
 from .summary import Selection
 
 
@@ -41,12 +41,9 @@ def notes_on_missing(
 
 def _gaps(protocol: str, figures: Sequence[Statistic], nowhere: set[str]) -> Iterator[str]:
     """Datasets, with the seeds and the half that are missing where others are there."""
-    rows: dict[tuple[str, int], list[Statistic]] = {}
-    for figure in figures:
-        # a method that learns on each target has no result on the source
-        learned_elsewhere = figure.is_source and not figure.values
-        if figure.dataset not in nowhere and not learned_elsewhere:
-            rows.setdefault((figure.dataset, figure.shots), []).append(figure)
+    # a method that learns on each target has no result on the source
+    there = (f for f in figures if f.values or not f.is_source)
+    rows = rows_of(f for f in there if f.dataset not in nowhere)
     for (dataset, shots), of_row in rows.items():
         shown = f"{dataset}, {shots} shots" if protocol == "few_shot" and shots else dataset
         halves = {f.metric: set(f.missing) - nowhere for f in of_row}

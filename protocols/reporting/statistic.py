@@ -90,3 +90,11 @@ def title(protocol: str, statistics: Iterable[Statistic]) -> str:
     name = _TITLES.get(protocol) or "; ".join(ablations)
     variants = {figure.series[1] for figure in statistics}
     return f"{name} ({variants.pop()})" if len(variants) == 1 and all(variants) else name
+
+
+def rows_of(statistics: Iterable[Statistic]) -> dict[tuple[str, int], list[Statistic]]:
+    """The figures of each row: a dataset, in few-shot tables with a number of shots."""
+    rows: dict[tuple[str, int], list[Statistic]] = {}
+    for figure in statistics:
+        rows.setdefault((figure.dataset, figure.shots), []).append(figure)
+    return rows

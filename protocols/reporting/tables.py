@@ -9,8 +9,9 @@ from tabulate import tabulate
 
 from ..published import methods, settings
 from ..published.figures import MARKS
+from .against_papers import COMPARED
 from .blocks import METRICS, Block, Row, make_blocks
-from .statistic import AVERAGE, Statistic, labels, title
+from .statistic import AVERAGE, Statistic, labels, rows_of, title
 
 STYLES = {"text": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
 DIFFERS = "†"
@@ -170,7 +171,7 @@ def _against_paper(protocol: str, name: str, figures: Sequence[Statistic], sprea
         headers += [f"paper {metric}" for metric in named.values()]
         headers += [f"{metric} - paper" for metric in named.values()]
     rows, notes = [], []
-    for of_row in _rows(figures).values():
+    for of_row in rows_of(figures).values():
         row = [_row_name(of_row[0], protocol), *(with_spread(f, spread) for f in of_row)]
         if has_paper:
             row += map(published_words, of_row)
@@ -194,20 +195,12 @@ def _notes_on_settings(protocol: str, figures: Sequence[Statistic]) -> list[str]
     if variant or method not in methods.names():
         return []
     # what is not as published is told by what differs
-    others = {f.dataset for f in figures if any("." in what.split()[0] for what in f.differs)}
+    others = {f.dataset for f in figures if any(what.startswith(COMPARED) for what in f.differs)}
     kept = (f.dataset for f in figures if f.dataset not in {AVERAGE, *others})
     datasets = list(dict.fromkeys(kept))
     counts = dict.fromkeys(f.shots or settings.SHOTS for f in figures)
     said = (methods.find(method).notes(protocol, datasets, count) for count in counts)
     return list(dict.fromkeys(note for notes in said for note in notes))
-
-
-def _rows(statistics: Iterable[Statistic]) -> dict[tuple[str, int], list[Statistic]]:
-    """The figures of each row: a dataset, in few-shot tables with a number of shots."""
-    rows: dict[tuple[str, int], list[Statistic]] = {}
-    for figure in statistics:
-        rows.setdefault((figure.dataset, figure.shots), []).append(figure)
-    return rows
 
 
 def _row_name(figure: Statistic, protocol: str) -> str:

@@ -12,7 +12,7 @@ from prompting import checkpoints
 from protocols.published import runs
 from tests.protocols.small import execute, make_environment
 from trainers import resume
-from trainers.manifest import file_digest
+from trainers.named_files import file_digest
 
 THREE_EPOCHS = ("OPTIM.MAX_EPOCH", "3")
 EVERY = (*THREE_EPOCHS, "TEST.EVERY", "1")
